@@ -1,0 +1,68 @@
+"""Eruptions of the Old Faithful geyser, August 1985: long or short, from two hidden states that alternate.
+
+After a short eruption a long one follows always; after a long one, either. A Markov chain of the eruptions
+themselves says that much but remembers one eruption only; with a hidden state behind each eruption the
+whole past counts. An observation is 1 for an eruption of more than 3 minutes and 0 for a shorter one; time
+is counted in eruptions, which are about 70 minutes apart.
+
+    T ------------------------+-------------------+
+                              v                   v
+    initial_state -------> state[0] ----------> state[1] ------> ...
+                              |                   |
+    long_probability ----> long[0]             long[1]           ...
+
+A step moves first and observes after, so `initial_state` emits nothing. The prior of `long_probability`
+names the states: in state 0 an eruption is rather short, Beta(2, 4), and in state 1 it is long almost
+surely, Beta(9, 1). The rows of T are Dirichlet(1, 1), that is uniform: whether states alternate or persist
+is left to the data.
+
+References
+
+1. Azzalini, A. and Bowman, A. W. (1990), "A look at some data on the Old Faithful geyser", Applied
+   Statistics 39(3).
+2. Zucchini, W., MacDonald, I. L. and Langrock, R. (2016), "Hidden Markov Models for Time Series: An
+   Introduction Using R", 2nd edition, Chapman and Hall/CRC: the chapter on Old Faithful fits this model by
+   maximum likelihood.
+"""
+
+from importlib.resources import files
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.contrib.control_flow import scan
+
+
+def model(observations: Array | np.ndarray | None = None, num_steps: int = 299) -> None:
+    """Long and short eruptions whose odds are those of the geyser's hidden state.
+
+    `observations` (time,) holds 1 (long) or 0 (short); None simulates `num_steps` of them.
+    """
+    T = numpyro.sample("T", dist.Dirichlet(jnp.ones((2, 2))).to_event(1))
+    long_prior = dist.Beta(jnp.array([2.0, 9.0]), jnp.array([4.0, 1.0]))
+    long_probability = numpyro.sample("long_probability", long_prior.to_event(1))
+
+    def step(state: Array, long: Array | None) -> tuple[Array, None]:
+        state = numpyro.sample("state", dist.Categorical(T[state]))
+        numpyro.sample("long", dist.Bernoulli(long_probability[state]), obs=long)
+        return state, None
+
+    initial = numpyro.sample("initial_state", dist.Categorical(jnp.array([0.5, 0.5])))
+    scan(step, initial, observations, length=num_steps if observations is None else len(observations))
+
+
+columns = {"observations": "long"}
+
+
+def data() -> dict[str, np.ndarray]:
+    """Long (1) or short (0), the 299 eruptions in order, as `observations` (time,)."""
+    with (files(__package__ or "ppl_worldmodel.models") / "data" / "old_faithful.csv").open() as file:
+        table = np.genfromtxt(file, delimiter=",", names=True)
+    return {"observations": table[columns["observations"]].astype(int)}
+
+
+truth = None
+
+coords = {"state": ["mostly short", "long"], "time": range(1, 300)}

@@ -1,0 +1,20 @@
+"""What goes wrong in ways that a user can mend.  Each message says what was given, what was expected and what to do."""
+
+
+class WorldModelError(Exception):
+    """A call that cannot be answered as it was made. The command line prints the message and exits with status 2."""
+
+
+class LoadError(WorldModelError):
+    """A model file that cannot be found, imported or used."""
+
+
+class DataError(WorldModelError):
+    """Data or parameter values that do not fit the program."""
+
+
+class NotExactlySolvable(WorldModelError):
+    """A program whose states cannot be integrated out exactly; the message names the site and the reason."""
+
+    def __init__(self, reason: str, engines: str = "nuts (states sampled, if they are continuous)"):
+        super().__init__(f"{reason}\nEngines that can still answer: {engines}.")

@@ -1,0 +1,223 @@
+"""What should have been believed about a linear-Gaussian state?  Kalman filter, smoother and simulation smoother, exactly.
+
+The evidence comes from the innovations of one sequential pass; the covariance update is Joseph's, so that covariances stay
+positive semi-definite on stiff systems; the smoother inverts no state covariance, so that a known initial state (P0 = 0) and
+a singular Q need no special case. A missing component (NaN) of an observation simply does not enter.
+
+Source: Anderson & Moore (1979), Optimal Filtering; Durbin & Koopman (2012), Time Series Analysis by State Space Methods,
+sections 4.3 to 4.5 (filter, smoother), 4.9 (simulation smoother: Biometrika 2002) and 4.10 (missing observations).
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from ppl_worldmodel.exact.system import LinearGaussian
+
+
+class Belief(NamedTuple):
+    """N(mean, covariance) of one state."""
+
+    mean: Float[Array, " dim_x"]
+    covariance: Float[Array, "dim_x dim_x"]
+
+
+class Beliefs(NamedTuple):
+    """Means and covariances of p(x_t | y_1:t-1) (predicted) and p(x_t | y_1:t) (filtered); log p(y_t | y_1:t-1)."""
+
+    predicted: Float[Array, "time dim_x"]
+    predicted_covariance: Float[Array, "time dim_x dim_x"]
+    filtered: Float[Array, "time dim_x"]
+    filtered_covariance: Float[Array, "time dim_x dim_x"]
+    log_predictive: Float[Array, " time"]
+    log_evidence: Float[Array, ""]
+
+
+class SmoothedBeliefs(NamedTuple):
+    """Mean and covariance of p(x_t | y_1:T) (smoothed), beside the fields of `Beliefs`."""
+
+    smoothed: Float[Array, "time dim_x"]
+    smoothed_covariance: Float[Array, "time dim_x dim_x"]
+    predicted: Float[Array, "time dim_x"]
+    predicted_covariance: Float[Array, "time dim_x dim_x"]
+    filtered: Float[Array, "time dim_x"]
+    filtered_covariance: Float[Array, "time dim_x dim_x"]
+    log_predictive: Float[Array, " time"]
+    log_evidence: Float[Array, ""]
+
+
+class _Corrected(NamedTuple):
+    mean: Array
+    covariance: Array
+    log_predictive: Array
+    gain: Array  # (dim_x, dim_y)
+    C: Array  # C with the rows of missing components zeroed
+    weighted: Array  # S^-1 (y - C m - d), (dim_y,)
+    precision: Array  # S^-1, (dim_y, dim_y)
+
+
+def predict(
+    belief: Belief, A: Float[Array, "dim_x dim_x"], b: Float[Array, " dim_x"], Q: Float[Array, "dim_x dim_x"]
+) -> Belief:
+    """N(A m + b, A P A' + Q): the belief before the next observation, one step, online."""
+    return Belief(A @ belief.mean + b, A @ belief.covariance @ A.T + Q)
+
+
+def correct(
+    belief: Belief,
+    observation: Float[Array, " dim_y"],
+    C: Float[Array, "dim_y dim_x"],
+    d: Float[Array, " dim_y"],
+    R: Float[Array, "dim_y dim_y"],
+) -> Belief:
+    """p(x | y) for y = C x + d + N(0, R), one step, online. NaN components of the observation do not enter."""
+    corrected = _correct(belief, observation, C, d, R)
+    return Belief(corrected.mean, corrected.covariance)
+
+
+@jax.jit
+def filter(system: LinearGaussian) -> Beliefs:
+    """p(x_t | y_1:t) for every t, with the predicted beliefs and the evidence. One forward pass."""
+    predicted, corrected = _forward(system)
+    log_predictive = corrected.log_predictive
+    return Beliefs(*predicted, corrected.mean, corrected.covariance, log_predictive, log_predictive.sum())
+
+
+@jax.jit
+def evidence(system: LinearGaussian) -> Float[Array, " time"]:
+    """log p(y_t | y_1:t-1) for every t, from the innovations; the sum is the log evidence."""
+    return _forward(system)[1].log_predictive
+
+
+@jax.jit
+def smooth(system: LinearGaussian) -> SmoothedBeliefs:
+    """p(x_t | y_1:T) for every t. One forward and one backward pass (Durbin & Koopman 2012, eq. 4.44)."""
+    predicted, corrected = _forward(system)
+    score, information, _ = _backward(system, corrected)
+    mean = predicted.mean + jnp.einsum("tij,tj->ti", predicted.covariance, score)
+    reduction = predicted.covariance @ information @ predicted.covariance
+    covariance = _symmetric(predicted.covariance - reduction)
+    log_predictive = corrected.log_predictive
+    filtered = (corrected.mean, corrected.covariance)
+    return SmoothedBeliefs(mean, covariance, *predicted, *filtered, log_predictive, log_predictive.sum())
+
+
+@jax.jit
+def pairwise(system: LinearGaussian) -> Float[Array, "pair dim_x dim_x"]:
+    """cov(x_t, x_t+1 | y_1:T) for t = 1 ... T-1; rows: x_t (Durbin & Koopman 2012, section 4.7)."""
+    predicted, corrected = _forward(system)
+    _, information, onward = _backward(system, corrected)
+    later = jnp.eye(predicted.mean.shape[-1]) - information[1:] @ predicted.covariance[1:]
+    return predicted.covariance[:-1] @ jnp.swapaxes(onward[:-1], -1, -2) @ later
+
+
+@partial(jax.jit, static_argnames="num_paths")
+def sample_paths(system: LinearGaussian, key: Array, num_paths: int) -> Float[Array, "draw time dim_x"]:
+    """Draws of x_1:T from p(x_1:T | y_1:T): a path of the model plus the smoothed mean of what the data say beyond it."""
+    smoothed = smooth(system).smoothed
+    states, observations = jax.vmap(lambda key: _simulate(system, key))(jax.random.split(key, num_paths))
+    observations = jnp.where(jnp.isnan(system.observations), jnp.nan, observations)
+    of_simulated = jax.vmap(lambda y: smooth(system._replace(observations=y)).smoothed)(observations)
+    return smoothed + states - of_simulated
+
+
+def _symmetric(matrix: Array) -> Array:
+    return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
+
+
+def _correct(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -> _Corrected:
+    """The measurement update; a missing component has a zero row in C and a unit variance of its own, so it says nothing."""
+    observed = ~jnp.isnan(observation)
+    C = jnp.where(observed[:, None], C, 0.0)
+    R = jnp.where(observed[:, None] & observed[None, :], R, jnp.eye(R.shape[-1]))
+    innovation = jnp.where(observed, jnp.where(observed, observation, 0.0) - C @ belief.mean - d, 0.0)
+    S = C @ belief.covariance @ C.T + R
+    precision, log_determinant = _invert(S)
+    weighted = precision @ innovation
+    gain = belief.covariance @ C.T @ precision
+    keep = jnp.eye(belief.mean.shape[-1]) - gain @ C
+    # A missing component's unit variance must not count as noise: its column of the gain is zero.
+    covariance = _symmetric(keep @ belief.covariance @ keep.T + gain @ R @ gain.T)
+    log_predictive = -0.5 * (innovation @ weighted + log_determinant + observed.sum() * jnp.log(2 * jnp.pi))
+    return _Corrected(belief.mean + gain @ innovation, covariance, log_predictive, gain, C, weighted, precision)
+
+
+def _invert(S: Array) -> tuple[Array, Array]:
+    """Inverse and log determinant of a positive definite matrix; a single observed component needs no factorisation."""
+    if S.shape[-1] == 1:
+        return 1.0 / S, jnp.log(S[0, 0])
+    factor = jnp.linalg.cholesky(S)
+    inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(S.shape[-1]))
+    return inverse, 2 * jnp.log(jnp.diagonal(factor)).sum()
+
+
+def _onward(system: LinearGaussian) -> tuple[Belief, tuple[Array, ...]]:
+    """p(x_1), and the system's matrices (A, b, Q, C, d, R) at each t: the emission at t and the move from t to t + 1."""
+    steps, varying = system.observations.shape[0], system.structure.varying
+    series = {
+        name: getattr(system, name) if name in varying else jnp.broadcast_to(getattr(system, name), (steps, *getattr(system, name).shape))
+        for name in "AbQCdR"
+    }
+    initial = Belief(system.initial_mean, system.initial_covariance)
+    if system.structure.order == "emission first":
+        return initial, tuple(series.values())
+    first = predict(initial, *(series[name][0] for name in "AbQ"))
+    later = {name: jnp.concatenate([series[name][1:], series[name][-1:]]) for name in "AbQ"}
+    return first, (*later.values(), *(series[name] for name in "CdR"))
+
+
+def _forward(system: LinearGaussian) -> tuple[Belief, _Corrected]:
+    """Predicted beliefs and corrections for every t."""
+    first, matrices = _onward(system)
+
+    def step(predicted, inputs):
+        (A, b, Q, C, d, R), observation = inputs
+        corrected = _correct(predicted, observation, C, d, R)
+        following = predict(Belief(corrected.mean, corrected.covariance), A, b, Q)
+        return following, (predicted, corrected)
+
+    return lax.scan(step, first, (matrices, system.observations))[1]
+
+
+def _backward(system: LinearGaussian, corrected: _Corrected) -> tuple[Array, Array, Array]:
+    """r_t-1, N_t-1 of Durbin & Koopman (2012), eq. 4.38 and 4.42, and the move L_t of the prediction error, for every t."""
+    A = _onward(system)[1][0]
+    onward = A @ (jnp.eye(A.shape[-1]) - corrected.gain @ corrected.C)
+
+    def step(carry, inputs):
+        score, information = carry
+        C, weighted, precision, L = inputs
+        score = C.T @ weighted + L.T @ score
+        information = C.T @ precision @ C + L.T @ information @ L
+        return (score, information), (score, information)
+
+    last = (jnp.zeros(A.shape[-1]), jnp.zeros(A.shape[-2:]))
+    inputs = (corrected.C, corrected.weighted, corrected.precision, onward)
+    _, (score, information) = lax.scan(step, last, inputs, reverse=True)
+    return score, information, onward
+
+
+def _simulate(system: LinearGaussian, key: Array) -> tuple[Array, Array]:
+    """One path of states and observations of the model, the data left aside."""
+    first, (A, b, Q, C, d, R) = _onward(system)
+    key_first, key_states, key_observations = jax.random.split(key, 3)
+    noise = jax.random.normal(key_states, (A.shape[0], A.shape[-1]))
+    start = first.mean + _root(first.covariance) @ jax.random.normal(key_first, first.mean.shape)
+
+    def step(state, inputs):
+        A, b, root, noise = inputs
+        return A @ state + b + root @ noise, state
+
+    _, states = lax.scan(step, start, (A, b, _root(Q), noise))
+    errors = jnp.einsum("tij,tj->ti", _root(R), jax.random.normal(key_observations, (A.shape[0], R.shape[-1])))
+    return states, jnp.einsum("tij,tj->ti", C, states) + d + errors
+
+
+def _root(covariance: Array) -> Array:
+    """A matrix with L L' = covariance, also where the covariance is singular."""
+    values, vectors = jnp.linalg.eigh(covariance)
+    return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]

@@ -1,0 +1,84 @@
+"""What does an exactly solvable system consist of?  Arrays, and a few words about how they are meant.
+
+A system is what `ppl_worldmodel.read` finds in a program and what the verbs of `exact.finite` and `exact.gaussian` take. It can
+also be written down by hand: `FiniteState(initial, transition, log_likelihood)`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+Order = Literal["transition first", "emission first", "both states"]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Structure:
+    """How the arrays of a system are meant. Hashable, no arrays: `jax.jit` and `jax.vmap` see no leaf in it.
+
+    order    "transition first": a step draws the new state, which then emits (a POMDP); "emission first": the carried
+             state emits, then moves (a textbook hidden Markov or state-space model); "both states": the emission depends
+             on the carried and on the new state.
+    varying  names of the arrays that have a leading axis `time`.
+    states, initials, observed   names of the program's sites.
+    about    lines (label, text) for people, printed by the system's repr.
+    """
+
+    order: Order = "transition first"
+    varying: frozenset[str] = frozenset()
+    states: tuple[str, ...] = ()
+    initials: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+    about: tuple[tuple[str, str], ...] = ()
+
+
+class FiniteState(NamedTuple):
+    """A system with finitely many states: s_t in 0 ... K-1.
+
+    initial         p(s) of the state that is carried into the first step
+    transition      p(s' | s), rows sum to one; one matrix, or one per time step if "transition" is in structure.varying
+    log_likelihood  log p(o_t | s_t); for the order "both states" log p(o_t | s, s') with axes (time, s, s')
+    """
+
+    initial: Float[Array, " state"]
+    transition: Float[Array, "*time state state"]
+    log_likelihood: Float[Array, "time *previous state"]
+    structure: Structure = Structure()
+
+    def __repr__(self) -> str:
+        kind = "driven by its inputs" if "transition" in self.structure.varying else "homogeneous"
+        head = f"FiniteState: {self.initial.shape[-1]} states, {self.log_likelihood.shape[0]} steps, {kind}"
+        return _describe(head, self.structure)
+
+
+class LinearGaussian(NamedTuple):
+    """A linear-Gaussian state space: x' = A x + b + N(0, Q), y = C x + d + N(0, R), with y from the state that the order says.
+
+    observations has NaN where a component is missing. Arrays named in structure.varying have a leading axis `time`.
+    """
+
+    initial_mean: Float[Array, " dim_x"]
+    initial_covariance: Float[Array, "dim_x dim_x"]
+    A: Float[Array, "*time dim_x dim_x"]
+    b: Float[Array, "*time dim_x"]
+    Q: Float[Array, "*time dim_x dim_x"]
+    C: Float[Array, "*time dim_y dim_x"]
+    d: Float[Array, "*time dim_y"]
+    R: Float[Array, "*time dim_y dim_y"]
+    observations: Float[Array, "time dim_y"]
+    structure: Structure = Structure()
+
+    def __repr__(self) -> str:
+        varying = ", ".join(sorted(self.structure.varying))
+        kind = f"{varying} varying in time" if varying else "homogeneous"
+        (steps, dim_y), dim_x = self.observations.shape, self.initial_mean.shape[-1]
+        head = f"LinearGaussian: {dim_x} dimensions, {dim_y} observed, {steps} steps, {kind}"
+        return _describe(head, self.structure)
+
+
+def _describe(head: str, structure: Structure) -> str:
+    lines = (("step", {"transition first": "transition, then emission", "emission first": "emission, then transition",
+                       "both states": "emission given the old and the new state"}[structure.order]), *structure.about)
+    return "\n".join([head, *(f"  {label:<12} {text}" for label, text in lines)])

@@ -1,0 +1,65 @@
+"""What probability does a distribution give to a value?  As NumPyro says, except that a zero stays a zero.
+
+NumPyro clips probabilities away from 0 before it takes logarithms; here an impossible value has log probability -inf with
+gradient zero, so that zeros in T and O are exact.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array
+from numpyro.distributions.util import sum_rightmost
+
+
+def log_prob(fn: dist.Distribution, value: Array) -> Array:
+    """log p(value) with shape fn.batch_shape; -inf outside the support of a categorical or Bernoulli distribution."""
+    if isinstance(fn, dist.MaskedDistribution):
+        return jnp.where(fn._mask, log_prob(fn.base_dist, value), 0.0)
+    if isinstance(fn, dist.Independent):
+        return sum_rightmost(log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims)
+    if isinstance(fn, dist.ExpandedDistribution):
+        base = log_prob(fn.base_dist, value)
+        return jnp.broadcast_to(base, jnp.broadcast_shapes(base.shape, fn.batch_shape))
+    if isinstance(fn, (dist.CategoricalProbs, dist.CategoricalLogits, dist.BernoulliProbs, dist.BernoulliLogits)):
+        probability, (value,) = probabilities(fn), (jnp.asarray(value),)
+        inside = (value >= 0) & (value < probability.shape[-1])
+        index = jnp.where(inside, value, 0).astype(int)
+        shape = jnp.broadcast_shapes(index.shape, probability.shape[:-1])
+        probability = jnp.broadcast_to(probability, (*shape, probability.shape[-1]))
+        chosen = jnp.take_along_axis(probability, jnp.broadcast_to(index, shape)[..., None], axis=-1)[..., 0]
+        possible = (chosen > 0) & inside
+        return jnp.where(possible, jnp.log(jnp.where(possible, chosen, 1.0)), -jnp.inf)
+    return fn.log_prob(value)
+
+
+def probabilities(fn: dist.Distribution) -> Array:
+    """p(value) for every value of a finite support, along a new last axis."""
+    if isinstance(fn, dist.MaskedDistribution):
+        return probabilities(fn.base_dist)
+    if isinstance(fn, dist.CategoricalProbs):
+        return fn.probs
+    if isinstance(fn, dist.CategoricalLogits):
+        return jax.nn.softmax(fn.logits, axis=-1)
+    if isinstance(fn, (dist.BernoulliProbs, dist.BernoulliLogits)):
+        one = fn.probs
+        return jnp.stack([1.0 - one, one], axis=-1)
+    return jnp.moveaxis(jnp.exp(fn.log_prob(fn.enumerate_support())), 0, -1)
+
+
+def normalisation_error(fn: dist.Distribution) -> Array:
+    """By how much the probabilities of a categorical distribution miss a sum of one; zero for any other distribution."""
+    while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
+        fn = fn.base_dist
+    if not isinstance(fn, dist.CategoricalProbs):
+        return jnp.zeros(())
+    return jnp.abs(fn.probs.sum(axis=-1) - 1.0).max()
+
+
+def outside_support(fn: dist.Distribution, value: Any) -> Array:
+    """Is any unmasked entry of an observed value outside the support of its distribution?"""
+    mask: Any = True
+    while isinstance(fn, dist.MaskedDistribution):
+        mask, fn = mask & fn._mask, fn.base_dist
+    return jnp.any(~jnp.asarray(fn.support(value)) & mask)

@@ -1,0 +1,93 @@
+"""How is a missing observation left out?  A NaN in the data becomes a masked entry of its site, whatever program it is in."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array, Bool
+from numpyro.primitives import Messenger
+
+from ppl_worldmodel.program.sites import placeholder
+
+
+class _LeaveOut(Messenger):
+    """Mask NaN entries of observed sites, and the whole site where `keep` is False."""
+
+    def __init__(self, keep: Any = True):
+        super().__init__()
+        self.keep = keep
+
+    def process_message(self, msg):
+        if msg["type"] != "sample" or not msg["is_observed"] or msg.get("_control_flow_done", False):
+            return
+        if isinstance(msg["fn"], dist.Unit):
+            return
+        msg["fn"], msg["value"] = leave_out(msg["fn"], msg["value"], self.keep)
+
+
+def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist.Distribution, Array]:
+    """The distribution masked where `value` is NaN or not to be kept, and the value with something harmless there.
+
+    Independent components are left out one by one; of a vector with dependent components all or none must be missing
+    (a partly missing one gets the log probability NaN, which `read` reports).
+    """
+    value = jnp.asarray(value)
+    if keep is True and not jnp.issubdtype(value.dtype, jnp.inexact):
+        return fn, value
+    if isinstance(fn, dist.Independent) and fn.base_dist.event_dim == 0:
+        base, filled = leave_out(fn.base_dist, value, keep)
+        return dist.Independent(base, fn.reinterpreted_batch_ndims), filled
+    missing = jnp.isnan(value) if jnp.issubdtype(value.dtype, jnp.inexact) else jnp.zeros(value.shape, bool)
+    event_axes = tuple(range(-fn.event_dim, 0))
+    left_out = missing.all(axis=event_axes) | ~jnp.asarray(keep)
+    spread = jnp.reshape(left_out, (*left_out.shape, *(1,) * fn.event_dim))
+    filled = jnp.where(spread, placeholder(fn), value)
+    if fn.support.is_discrete:
+        filled = jnp.where(jnp.isnan(filled), -1, filled).astype(int)
+    return fn.mask(~left_out), filled
+
+
+class _InsideScan(Messenger):
+    """Put the mask inside the step of the scan, where the observed sites are, with one entry of `keep` for each step."""
+
+    def __init__(self, fn: Callable, keep: Bool[Array, " time"] | None):
+        super().__init__(fn)
+        self.keep = keep
+
+    def process_message(self, msg):
+        if msg["type"] != "control_flow":
+            return
+        step, init, inputs, length, reverse = msg["args"]
+        if self.keep is None:
+
+            def masked(carry, inputs):
+                with _LeaveOut():
+                    return step(carry, inputs)
+
+            msg["args"] = (masked, init, inputs, length, reverse)
+        else:
+
+            def masked_with_keep(carry, inputs_and_keep):
+                inputs, keep = inputs_and_keep
+                with _LeaveOut(keep):
+                    return step(carry, inputs)
+
+            msg["args"] = (masked_with_keep, init, (inputs, jnp.asarray(self.keep)), length, reverse)
+
+
+def has_gaps(arguments: Mapping[str, Any]) -> bool:
+    """Is there a NaN in the data, or data traced by JAX, in which there may be one?"""
+    leaves = [leaf for leaf in jax.tree.leaves(dict(arguments)) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
+    return any(isinstance(leaf, jax.core.Tracer) or bool(jnp.isnan(leaf).any()) for leaf in leaves)
+
+
+def observe(model: Callable, keep: Bool[Array, " time"] | None = None) -> Callable:
+    """The same program with the NaNs of its observed sites left out, and the observations of the steps with keep False too."""
+
+    def observed(*args, **kwargs):
+        with _InsideScan(model, keep):
+            return model(*args, **kwargs)
+
+    return observed
