@@ -44,9 +44,13 @@ def by_hand(observations: np.ndarray, T: np.ndarray, O: np.ndarray) -> np.ndarra
 
 
 def main(
-    out: str | Path = "out/belief_over_time", num_steps: int = 50, num_scored: int = 20_000, seed: int = 0
+    out: str | Path = "out/belief_over_time", num_steps: int = 50, num_scored: int = 20_000, seed: int = 6
 ) -> Path:
-    """Draw `num_steps` steps and score the beliefs over `num_scored`; returns the path of the figure."""
+    """Draw `num_steps` steps and score the beliefs over `num_scored`; returns the path of the figure.
+
+    The default seed was chosen for the figure: four switches of the state, near the average of five.
+    The scores come from another, long series, which the choice did not look at.
+    """
     model, truth = two_state_pomdp.model, two_state_pomdp.truth
     key_drawn, key_scored = jax.random.split(jax.random.key(seed))
 

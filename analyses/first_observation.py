@@ -5,13 +5,12 @@ belief at t = 0 to (0.5, 0.5), and applies
 
     b_t(s')  proportional to  O[s', o_t] * sum_s T[s, s'] b_t-1(s)        for t = 1, 2, ...
 
-The recursion is right and so is every line of it. But o_0 was drawn and never conditioned on: the belief at
-t = 0 is the prediction, not yet corrected, and passes for the filter. How far off are the beliefs, and does
-it matter later?
+The recursion is right. But o_0 was drawn and never conditioned on: the belief at t = 0 is the prediction,
+not yet corrected, and passes for the filter. How far off are the beliefs, and does it matter later?
 
 The finding.  At t = 0 the belief is off by 0.227 after a 0 and by 0.278 after a 1. Then the error fades: by
 more than a third per step on average, so that its mean is below 0.001 after twelve steps. The observations
-do not do that. Correcting adds the same number to the log odds of both beliefs, right and wrong, and so
+do not repair it: correcting adds the same number to the log odds of both beliefs, right and wrong, and so
 leaves their distance in log odds as it was; it is predicting that forgets. For this T, a step of prediction
 shrinks that distance to 0.8 of itself or less, whatever is observed:
 
@@ -19,7 +18,7 @@ shrinks that distance to 0.8 of itself or less, whatever is observed:
     error  <=  tanh(distance in log odds / 4)
 
 The constant is Birkhoff's coefficient of contraction, tanh(log(T00 T11 / (T01 T10)) / 4). It is below one
-because T has no zero; with T the identity, nothing would ever be forgotten.
+because T has no zero; with T the identity, the distance would never shrink.
 
 Birkhoff (1957), Transactions of the American Mathematical Society 85, for the contraction; Le Gland and
 Oudjane (2004), Annals of Applied Probability 14(1), for filters that forget their start.
@@ -38,6 +37,7 @@ from rich.table import Table
 
 from ppl_worldmodel import read, simulate
 from ppl_worldmodel.exact import finite
+from ppl_worldmodel.exact.system import FiniteState
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
 
@@ -66,8 +66,9 @@ def main(
     keys = jax.random.split(jax.random.key(seed), num_sequences)
     observations = jax.vmap(lambda key: simulate(model, truth, key, num_steps=num_steps)["observation"])(keys)
 
-    # What an observation says about the state does not depend on when it comes: read all as one series, then cut.
+    # What an observation says about the state does not depend on when it comes: read all as one, then cut.
     system = read(model, {"observations": observations.reshape(-1)}, truth)
+    assert isinstance(system, FiniteState)
     log_likelihoods = system.log_likelihood.reshape(num_sequences, num_steps, -1)
 
     def both_beliefs(log_likelihood: Array) -> tuple[Array, Array]:

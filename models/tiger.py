@@ -45,8 +45,8 @@ def model(
     """Where the tiger is, what is heard and what is earned, given what was done.
 
     `observations` (time,) holds 0 or 1, `actions` (time,) holds 0, 1 or 2; both have the same length. Without
-    actions the agent listens always; without observations they are simulated, as many as there are actions or,
-    without these, `num_steps`.
+    actions the agent listens always; without observations they are simulated, as many as there are actions
+    or, without these, `num_steps`.
     """
     given = observations if observations is not None else actions
     length = num_steps if given is None else len(given)

@@ -1,13 +1,54 @@
 """A workbench for Bayesian world models: the program is the model, and the exact answer is read off it.
 
-Importing this package switches JAX to float64; every result says its dtype.
+Importing this package switches JAX to float64 (unless JAX_ENABLE_X64 says otherwise); every result says its dtype. The names
+below are loaded when they are first used, so that the command line answers at once.
 """
 
-import numpyro
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
-numpyro.enable_x64()
+if "jax" in sys.modules:
+    sys.modules["jax"].config.update("jax_enable_x64", os.environ.get("JAX_ENABLE_X64", "1") not in ("0", "false"))
+else:
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
 
-from ppl_worldmodel.program import given, marginalize, read, simulate  # noqa: E402
+if TYPE_CHECKING:
+    from ppl_worldmodel.checks.check import check
+    from ppl_worldmodel.infer.exact import exact_engine
+    from ppl_worldmodel.infer.gibbs import gibbs
+    from ppl_worldmodel.infer.nuts import nuts
+    from ppl_worldmodel.infer.svi import svi
+    from ppl_worldmodel.program import given, marginalize, read, simulate
+    from ppl_worldmodel.program.load import load
+    from ppl_worldmodel.reports.report import report
 
 __version__ = "0.1.0"
-__all__ = ["given", "marginalize", "read", "simulate"]
+
+_HOME = {
+    "check": "checks.check",
+    "exact_engine": "infer.exact",
+    "gibbs": "infer.gibbs",
+    "given": "program.parameters",
+    "load": "program.load",
+    "marginalize": "program.marginalize",
+    "nuts": "infer.nuts",
+    "read": "program.read",
+    "report": "reports.report",
+    "simulate": "program.simulate",
+    "svi": "infer.svi",
+}
+__all__ = [
+    "check", "exact_engine", "gibbs", "given", "load", "marginalize", "nuts", "read", "report", "simulate", "svi",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ppl_worldmodel' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"ppl_worldmodel.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -17,7 +17,7 @@ from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.finite import read_finite
 from ppl_worldmodel.program.gaussian import bends, read_gaussian
 from ppl_worldmodel.program.likelihood import normalisation_error, outside_support
-from ppl_worldmodel.program.parameters import Collect, check_inside, check_names
+from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given
 from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites, run_step
 from ppl_worldmodel.program.step import Step, kind, take_apart
 
@@ -85,6 +85,19 @@ def read(
         for label, text in system.structure.about
     ]
     return system._replace(structure=replace(system.structure, about=(*about, described[0])))
+
+
+def system_at(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any]) -> System:
+    """The system at parameters that JAX may be tracing: `read` without its checks, for use inside jit, vmap and grad."""
+    program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
+    systems: list[System] = []
+
+    def on_scan(scan: Scan, starts: dict[int, Sample]) -> None:
+        systems.append(read_scan(scan, starts))
+
+    with handlers.block():
+        Intercept(program, initial_sites(program, data), on_scan)(**data)
+    return systems[0]
 
 
 def read_scan(scan: Scan, initial: dict[int, Sample]) -> System:

@@ -1,1 +1,1 @@
-"""Slow oracles: exact answers computed straight from a definition, sharing no code with the package they referee."""
+"""Slow oracles: exact answers straight from a definition, sharing no code with the package they referee."""

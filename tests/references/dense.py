@@ -1,15 +1,17 @@
 """What does a linear-Gaussian system say, when all states and all observations are one big Gaussian vector?
 
     x_t+1 = A_t x_t + b_t + w_t,   w_t ~ N(0, Q_t),   x_0 ~ N(m, P)
-    y_t   = C_t x   + d_t + v_t,   v_t ~ N(0, R_t),   x = x_t (emission first) or x_t+1 (transition first),  t = 0..T-1
+    y_t   = C_t x   + d_t + v_t,   v_t ~ N(0, R_t),   x = x_t (emission first) or x_t+1 (transition first)
 
-There is no recursion here: the joint mean and covariance of (x_0..x_T, y_0..y_T-1) are written down, and every belief is that
-Gaussian conditioned on the components of y that are present (textbook formula, e.g. Bishop 2006, section 2.3.1). Known initial
-states (P = 0) and singular Q are nothing special. `from_program` builds the same joint from the log density of a NumPyro
-program alone, reading no matrix: minus its Hessian is the joint precision.
+for t = 0..T-1. There is no filter here: the joint mean and covariance of (x_0..x_T, y_0..y_T-1) are written
+down, and every belief is that Gaussian conditioned on the components of y that are present (Bishop 2006,
+section 2.3.1). Known initial states (P = 0) and singular Q are nothing special. `from_program` builds the
+same joint from the log density of a NumPyro program alone, reading no matrix: minus its Hessian is the joint
+precision.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpyro import handlers
 from numpyro.infer.util import compute_log_probs, log_density
+from scipy.linalg import block_diag
 
 
 class GaussianPosterior(NamedTuple):
@@ -31,7 +34,7 @@ class GaussianPosterior(NamedTuple):
     filtered_covariance: Float[np.ndarray, "time dim_x dim_x"]
     smoothed_mean: Float[np.ndarray, "time dim_x"]  # of p(x_t | y_1:T)
     smoothed_covariance: Float[np.ndarray, "time dim_x dim_x"]
-    pairwise_covariance: Float[np.ndarray, "time-1 dim_x dim_x"]  # cov(x_t, x_t+1 | y_1:T): rows x_t, columns x_t+1
+    pairwise_covariance: Float[np.ndarray, "time-1 dim_x dim_x"]  # cov(x_t, x_t+1 | y_1:T), rows x_t
     path_mean: Float[np.ndarray, "step dim_x"]  # of p(x_0..x_T | y_1:T); x_1..x_T where x_0 is not random
     path_covariance: Float[np.ndarray, "step dim_x step dim_x"]
 
@@ -55,18 +58,17 @@ def joint(
     R: Sequence[Any],
     emission_first: bool,
 ) -> Joint:
-    """The joint of all states and observations. A, b, Q, C, d, R have one entry for each step, time first: `[A] * T`."""
+    """The joint of all states and observations.
+
+    Time comes first (`[A] * T` where A does not change): A and Q (time, dim_x, dim_x), b (time, dim_x),
+    C (time, dim_y, dim_x), d (time, dim_y), R (time, dim_y, dim_y).
+    """
     A, b, Q, C, d, R = (np.asarray(value, dtype=float) for value in (A, b, Q, C, d, R))
-    num_steps, dim_y, dim_x = C.shape
-    # Everything is affine in the independent noises z = (x_0, w_0..w_T-1, v_0..v_T-1): x_t = F_t z + f_t.
+    num_steps = len(C)
+    # x_t = F_t z + f_t and y_t = G_t z + g_t, where z = (x_0 - m, w_0..w_T-1, v_0..v_T-1) is independent noise.
     noises = [np.asarray(initial_covariance, dtype=float), *Q, *R]
-    ends = np.cumsum([len(noise) for noise in noises])
-    spread = np.zeros((ends[-1], ends[-1]))
-    pick = []
-    for end, noise in zip(ends, noises, strict=True):
-        block = slice(end - len(noise), end)
-        spread[block, block] = noise
-        pick.append(np.eye(ends[-1])[block])
+    spread = block_diag(*noises)
+    pick = np.split(np.eye(len(spread)), np.cumsum([len(noise) for noise in noises])[:-1])
     F, f = [pick[0]], [np.asarray(initial_mean, dtype=float)]
     for t in range(num_steps):
         F.append(A[t] @ F[t] + pick[1 + t])
@@ -91,20 +93,23 @@ def log_normal(whole: Joint, at: Bool[np.ndarray, " all"], values: Float[np.ndar
     covariance, error = whole.covariance[np.ix_(at, at)], (values - whole.mean)[at]
     sign, log_determinant = np.linalg.slogdet(covariance)
     if sign <= 0:
-        raise np.linalg.LinAlgError("the observed components have a singular joint covariance: they have no density")
-    return float(-(len(error) * np.log(2 * np.pi) + log_determinant + error @ np.linalg.solve(covariance, error)) / 2)
+        raise np.linalg.LinAlgError("the observations have a singular joint covariance: no density")
+    quadratic = error @ np.linalg.solve(covariance, error)
+    return float(-(len(error) * np.log(2 * np.pi) + log_determinant + quadratic) / 2)
 
 
 def posterior(
     whole: Joint, observations: Float[np.ndarray, "time dim_y"], *, dim_x: int, emission_first: bool
 ) -> GaussianPosterior:
-    """Condition the joint on the observations that are present (NaN: missing, component by component)."""
+    """Condition the joint on the observations that are present (NaN: missing, component by component).
+
+    Raises LinAlgError where the observations have no density (a singular joint covariance).
+    """
     y = np.asarray(observations, dtype=float)
     num_steps = len(y)
     rows = (len(whole.mean) - y.size) // dim_x
     values = np.concatenate([np.zeros(rows * dim_x), y.ravel()])
-    is_y = np.arange(len(values)) >= rows * dim_x
-    present = is_y & ~np.isnan(values)
+    present = (np.arange(len(values)) >= rows * dim_x) & ~np.isnan(values)
     step = np.concatenate([np.full(rows * dim_x, -1), np.repeat(np.arange(num_steps), y.size // num_steps)])
 
     until = [condition(whole, present & (step < t), values) for t in range(num_steps + 1)]
@@ -123,7 +128,7 @@ def posterior(
         *belief(until[:-1]),
         *belief(until[1:]),
         *belief([everything] * num_steps),
-        np.array([everything.covariance[i, j] for i, j in zip(at[:-1], at[1:], strict=True)]).reshape(-1, dim_x, dim_x),
+        np.array([everything.covariance[i, j] for i, j in pairwise(at)]).reshape(-1, dim_x, dim_x),
         everything.mean[:last].reshape(rows, dim_x),
         everything.covariance[:last, :last].reshape(rows, dim_x, rows, dim_x),
     )
@@ -142,16 +147,20 @@ def from_program(
 ) -> GaussianPosterior:
     """The same posterior from `log_density(program)` alone; all covariances must be non-singular.
 
-    `data[observed_argument]` are the observations, NaN where missing, in the shape of the site `observed_site`; the program
-    must let them be traced. A state site of scalars counts as dim_x = 1. The evidence is log p(x, y | theta) - log p(x | y, theta)
-    at one x, so it rests on the program's own normalisation, unlike the per-step `log_predictive`.
+    `data[observed_argument]` are the observations, NaN where missing, in the shape of their site; the program
+    must let them be traced. Scalar sites count as dim_x = 1. The evidence is log p(x, y | theta) minus
+    log p(x | y, theta) at one x: it rests on the program's own normalisation, which `log_predictive` does not.
 
-    Raises RuntimeError without float64 and ValueError for a log density that is not quadratic, or an unsampled first emitter.
+    Raises RuntimeError without float64, and ValueError for a log density that is not quadratic, observations of
+    another shape than their site, and a step that emits first from a state that no site samples.
     """
     if not jax.config.jax_enable_x64:
         raise RuntimeError("the oracle needs float64: call numpyro.enable_x64() first")
     if emission_first and initial_site is None:
-        raise ValueError("emission first needs an initial site: the first observation comes from the initial state")
+        raise ValueError(
+            "emission first needs an initial site: the initial state emits the first observation"
+        )
+    parameters = {name: jnp.asarray(value) for name, value in parameters.items()}
     y = np.asarray(data[observed_argument], dtype=float)
     zeros = {**data, observed_argument: jnp.zeros(y.shape)}
     seeded = handlers.seed(handlers.substitute(model, data=parameters), rng_seed=0)
@@ -176,8 +185,9 @@ def from_program(
     precision = -np.asarray(hessian(origin))
     elsewhere = -np.asarray(hessian(jnp.cos(jnp.arange(origin.size, dtype=float))))
     if not np.allclose(precision, elsewhere, rtol=1e-8, atol=1e-8 * np.abs(precision).max()):
-        raise ValueError("the log density is not quadratic in the states and observations: the program is not Gaussian")
-    whole = Joint(np.linalg.solve(precision, np.asarray(jax.grad(log_joint)(origin))), np.linalg.inv(precision))
+        raise ValueError("the log density is not quadratic in states and observations: not linear-Gaussian")
+    gradient = np.asarray(jax.grad(log_joint)(origin))
+    whole = Joint(np.linalg.solve(precision, gradient), np.linalg.inv(precision))
 
     dim_x = int(np.prod(shapes[-1][1:]))
     result = posterior(whole, y.reshape(len(y), -1), dim_x=dim_x, emission_first=emission_first)
@@ -187,5 +197,5 @@ def from_program(
     point = np.where(present, values, given.mean)
     log_probs, _ = compute_log_probs(model, (), zeros, {**parameters, **states(origin)})
     log_prior = sum(float(log_probs[name]) for name in parameters)
-    log_evidence = float(log_joint(jnp.asarray(point))) - log_prior - log_normal(given, ~present, point)
-    return result._replace(log_evidence=log_evidence)
+    log_rest = log_normal(given, ~present, point)
+    return result._replace(log_evidence=float(log_joint(jnp.asarray(point))) - log_prior - log_rest)

@@ -3,13 +3,15 @@
     x_t+1 = A_t x_t + b_t + w_t,   w_t ~ N(0, Q_t),   x_0 ~ N(m, P)
     y_t   = C_t x   + d_t + v_t,   v_t ~ N(0, R_t),   x = x_t (emission first) or x_t+1 (transition first)
 
-The recursion of Kalman (1960) in `fractions.Fraction`; matrices are lists of rows. A float is a fraction (its binary value), so
-floats enter exactly. The innovations v_t and their covariances S_t are exact; only the logarithm in
+for t = 0..T-1: the recursion of Kalman (1960) in `fractions.Fraction`; matrices are lists of rows. A float is
+a fraction (its binary value), so floats enter exactly. Innovations v_t and their covariances S_t are exact;
+only
 
     log p(y_t | y_1:t-1) = -(n log 2 pi + log det S_t + v_t' S_t^-1 v_t) / 2
 
-is rounded, after 50 digits. It stays exact where floating point loses everything: wide priors with small noise, P = 0, singular Q.
-A scalar system is one of 1 x 1 matrices. Fractions grow with every step: for tens of steps, not thousands.
+is rounded, after 50 digits. So it is right where floating point loses everything: wide priors with small
+noise, P = 0, singular Q. A scalar system is one of 1 x 1 matrices. Fractions grow with every step: use it for
+tens of steps, not thousands.
 """
 
 import decimal
@@ -25,7 +27,10 @@ _PI = decimal.Decimal("3.1415926535897932384626433832795028841971693993751058209
 
 
 class RationalBeliefs(NamedTuple):
-    """Exact beliefs about the state that emits observation t. Lists over time; a step with no data has no rows in v and S."""
+    """Exact beliefs about the state that emits observation t, as lists over time.
+
+    v_t and S_t have the present components only: they are empty where nothing was seen.
+    """
 
     predicted_mean: list[Vector]  # of p(x_t | y_1:t-1)
     predicted_covariance: list[Matrix]
@@ -40,7 +45,7 @@ class RationalBeliefs(NamedTuple):
 
 
 def exact(value: Any) -> Any:
-    """Numbers, arrays and nested sequences of numbers as fractions and nested lists of fractions; NaN becomes None."""
+    """Numbers, arrays and nested sequences of numbers as nested lists of fractions; NaN becomes None."""
     plain = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(plain, list | tuple):
         return [exact(part) for part in plain]
@@ -54,7 +59,7 @@ def floats(value: Any) -> Any:
 
 def multiply(left: Matrix, right: Matrix) -> Matrix:
     """The product of two matrices."""
-    return [[sum((a * b for a, b in zip(row, column, strict=True)), Fraction(0)) for column in zip(*right)] for row in left]
+    return [apply(transpose(right), row) for row in left]
 
 
 def apply(matrix: Matrix, vector: Vector) -> Vector:
@@ -93,7 +98,7 @@ def invert(matrix: Matrix) -> tuple[Matrix, Fraction]:
 
 
 def kalman_filter(
-    observations: Sequence[Any],
+    observations: Any,
     *,
     initial_mean: Any,
     initial_covariance: Any,
@@ -105,9 +110,10 @@ def kalman_filter(
     R: Sequence[Any],
     emission_first: bool,
 ) -> RationalBeliefs:
-    """Filter in exact arithmetic. A, b, Q, C, d, R and the observations have one entry for each step, time first: `[A] * T`.
+    """Filter in exact arithmetic.
 
-    Observations are vectors (time, dim_y), with NaN or None for each missing component. Raises ZeroDivisionError where an
+    Observations are (time, dim_y), with NaN or None for each missing component; A, b, Q, C, d, R have one
+    entry for each step, time first (`[A] * T` where they do not change). Raises ZeroDivisionError where an
     observation has no density (S_t is singular, as with R = 0 and a known state).
     """
     A, b, Q, C, d, R, mean, covariance = map(exact, (A, b, Q, C, d, R, initial_mean, initial_covariance))
@@ -130,7 +136,9 @@ def kalman_filter(
             cross = multiply(covariance, transpose(rows))
             S = add(multiply(rows, cross), [[R[t][i][j] for j in seen] for i in seen])
             inverse, determinant = invert(S)
-            quadratic = sum((v * u for v, u in zip(innovation, apply(inverse, innovation), strict=True)), Fraction(0))
+            quadratic = sum(
+                (v * u for v, u in zip(innovation, apply(inverse, innovation), strict=True)), Fraction(0)
+            )
             gain = multiply(cross, inverse)
             mean = [m + change for m, change in zip(mean, apply(gain, innovation), strict=True)]
             covariance = add(covariance, multiply(gain, transpose(cross)), sign=-1)
@@ -142,7 +150,9 @@ def kalman_filter(
     total = decimal.Decimal(0)
     for term in log_terms:
         total = _DIGITS.add(total, term)
-    return RationalBeliefs(*columns, log_predictive=[float(term) for term in log_terms], log_evidence=float(total))
+    return RationalBeliefs(
+        *columns, log_predictive=[float(term) for term in log_terms], log_evidence=float(total)
+    )
 
 
 def _decimal(value: Fraction) -> decimal.Decimal:

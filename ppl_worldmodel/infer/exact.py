@@ -1,0 +1,52 @@
+"""The exact engine: filter, smoother and evidence at given parameters, read off the program."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.exact import FiniteState, finite
+from ppl_worldmodel.infer import beliefs as belief
+from ppl_worldmodel.infer import tree
+from ppl_worldmodel.program.read import log_predictive, read
+
+
+def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[..., xr.DataTree]:
+    """An engine that answers exactly, at the given parameters.
+
+    Raises DataError where an observation is impossible under the model, naming the time step.
+    """
+
+    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+        started = time.perf_counter()
+        if parameters is None:
+            raise DataError("the exact engine answers at given parameters: exact_engine(parameters={...}); to learn them, use nuts or svi")
+        system = read(model, data, parameters)
+        terms = np.asarray(log_predictive(system))
+        impossible = finite.first_impossible(terms)
+        if impossible is not None:
+            raise DataError(
+                f"the observation at time step {impossible} (counted from 0) is impossible under the model: its log predictive is -inf, "
+                "and so is the evidence; check the data there, and the zeros of T and of the emissions"
+            )
+        return tree.build(
+            model=model,
+            data=data,
+            key=key,
+            started=started,
+            engine="exact",
+            algorithm="forward and backward recursion" if isinstance(system, FiniteState) else "Kalman filter and smoother",
+            question=tree.STATES,
+            family=type(system).__name__,
+            beliefs_from=belief.FROM_RECURSION,
+            beliefs=belief.of_system(system),
+            posterior={name: np.asarray(value)[None, None] for name, value in parameters.items()},
+            log_predictive=terms[None, None],
+            log_evidence=float(terms.sum()),
+        )
+
+    return engine

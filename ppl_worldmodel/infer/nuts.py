@@ -1,0 +1,109 @@
+"""NUTS: on the parameters with the states integrated out, or, at given parameters, on continuous states as written."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from numpyro.infer import MCMC, NUTS
+
+from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.exact import FiniteState
+from ppl_worldmodel.infer import beliefs as belief
+from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer.prefixes import chosen_prefixes, with_prefixes
+from ppl_worldmodel.program.marginalize import marginalize
+from ppl_worldmodel.program.missing import observe
+from ppl_worldmodel.program.parameters import given
+from ppl_worldmodel.program.read import System, read
+
+_NOTED = ("diverging", "energy", "num_steps", "potential_energy", "accept_prob", "adapt_state.step_size")
+
+
+def nuts(
+    *,
+    num_warmup: int = 500,
+    num_samples: int = 1000,
+    num_chains: int = 4,
+    parameters: Mapping[str, Any] | None = None,
+    prefixes: int | Sequence[int] = 0,
+    max_tree_depth: int = 10,
+    progress: bool = False,
+) -> Callable[..., xr.DataTree]:
+    """An engine that samples with the No-U-Turn sampler (Hoffman & Gelman 2014), chains side by side.
+
+    parameters  None: sample the parameters of `marginalize(model)`; beliefs are exact ones averaged over the draws.
+                Given: sample the states of the program as written (they must be continuous); a check of the recursion.
+    prefixes    with given parameters, for how many time steps (or which, counted from 0) to sample the filtered belief as
+                well: one posterior for each prefix y_1:t, since a posterior of the whole series only gives the smoothed.
+    """
+
+    def run(program: Callable, arguments: tuple, key: jax.Array, data: Mapping[str, Any]) -> MCMC:
+        kernel = NUTS(program, max_tree_depth=max_tree_depth)
+        mcmc = MCMC(
+            kernel, num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains, chain_method="vectorized", progress_bar=progress
+        )
+        mcmc.run(key, *arguments, extra_fields=_NOTED, **data)
+        return mcmc
+
+    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+        if parameters is None:
+            return learn(model, data, key)
+        return states(model, data, key, read(model, data, parameters), parameters)
+
+    def learn(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+        started = time.perf_counter()
+        mcmc = run(marginalize(model), (), key, data)
+        draws = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
+        sampled = time.perf_counter() - started
+        beliefs, log_predictive = belief.of_parameter_draws(model, data, draws)
+        return tree.build(
+            model=model, data=data, key=key, started=started, engine="nuts",
+            algorithm="NUTS on the program with the states integrated out", question=tree.PARAMETERS,
+            family=_family(model, data), beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
+            posterior=draws, sample_stats=_stats(mcmc), log_predictive=log_predictive,
+            num_warmup=num_warmup, seconds_sampling=sampled,
+        )  # fmt: skip
+
+    def states(
+        model: Callable, data: Mapping[str, Any], key: jax.Array, system: System, parameters: Mapping[str, Any]
+    ) -> xr.DataTree:
+        started = time.perf_counter()
+        if isinstance(system, FiniteState):
+            raise NotExactlySolvable(f"nuts cannot sample the discrete state '{system.structure.states[0]}'", "gibbs")
+        key_whole, key_prefixes = jax.random.split(key)
+        whole = run(given(observe(model), parameters), (), key_whole, data)
+        draws = {name: np.asarray(value) for name, value in whole.get_samples(group_by_chain=True).items()}
+        sampled = time.perf_counter() - started
+        aligned = belief.aligned_states(draws, system)
+        beliefs = belief.of_state_draws("smoothed", aligned, None)
+        steps = aligned.shape[2]
+
+        def up_to(last: int, key: jax.Array) -> np.ndarray:
+            keep = np.arange(steps) <= last
+            part = run(given(observe(model, keep), parameters), (), key, data)
+            drawn = {name: np.asarray(value) for name, value in part.get_samples(group_by_chain=True).items()}
+            return belief.aligned_states(drawn, system)[:, :, last]
+
+        beliefs |= with_prefixes(up_to, chosen_prefixes(prefixes, steps), steps, key_prefixes, None)
+        return tree.build(
+            model=model, data=data, key=key, started=started, engine="nuts",
+            algorithm="NUTS on the states of the program as written", question=tree.STATES,
+            family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
+            posterior=draws, sample_stats=_stats(whole), num_warmup=num_warmup, seconds_sampling=sampled,
+        )  # fmt: skip
+
+    return engine
+
+
+def _stats(mcmc: MCMC) -> dict[str, np.ndarray]:
+    """What NUTS noted, under ArviZ's names."""
+    names = {"num_steps": "n_steps", "potential_energy": "lp", "accept_prob": "acceptance_rate", "adapt_state.step_size": "step_size"}
+    noted = {names.get(name, name): np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
+    return noted | {"lp": -noted["lp"], "tree_depth": np.ceil(np.log2(noted["n_steps"] + 1)).astype(int)}
+
+
+def _family(model: Callable, data: Mapping[str, Any]) -> str:
+    return type(read(model, data)).__name__
