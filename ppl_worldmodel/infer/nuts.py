@@ -40,13 +40,12 @@ def nuts(
                 well: one posterior for each prefix y_1:t, since a posterior of the whole series only gives the smoothed.
     """
 
-    def run(program: Callable, arguments: tuple, key: jax.Array, data: Mapping[str, Any]) -> MCMC:
+    def sampler(program: Callable) -> MCMC:
         kernel = NUTS(program, max_tree_depth=max_tree_depth)
-        mcmc = MCMC(
-            kernel, num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains, chain_method="vectorized", progress_bar=progress
-        )
-        mcmc.run(key, *arguments, extra_fields=_NOTED, **data)
-        return mcmc
+        return MCMC(
+            kernel, num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains, chain_method="vectorized",
+            progress_bar=progress, jit_model_args=True,
+        )  # fmt: skip
 
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         if parameters is None:
@@ -55,7 +54,9 @@ def nuts(
 
     def learn(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        mcmc = run(marginalize(model), (), key, data)
+        marginal = marginalize(model)
+        mcmc = sampler(lambda: marginal(**data))
+        mcmc.run(key, extra_fields=_NOTED)
         draws = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
         sampled = time.perf_counter() - started
         beliefs, log_predictive = belief.of_parameter_draws(model, data, draws)
@@ -74,25 +75,27 @@ def nuts(
         if isinstance(system, FiniteState):
             raise NotExactlySolvable(f"nuts cannot sample the discrete state '{system.structure.states[0]}'", "gibbs")
         key_whole, key_prefixes = jax.random.split(key)
-        whole = run(given(observe(model), parameters), (), key_whole, data)
-        draws = {name: np.asarray(value) for name, value in whole.get_samples(group_by_chain=True).items()}
+        steps = system.observations.shape[0]
+        mcmc = sampler(lambda keep: given(observe(model, keep), parameters)(**data))
+
+        def posterior(keep: np.ndarray, key: jax.Array) -> dict[str, np.ndarray]:
+            mcmc.run(key, keep, extra_fields=_NOTED)
+            return {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
+
+        draws = posterior(np.ones(steps, bool), key_whole)
+        stats = _stats(mcmc)
         sampled = time.perf_counter() - started
-        aligned = belief.aligned_states(draws, system)
-        beliefs = belief.of_state_draws("smoothed", aligned, None)
-        steps = aligned.shape[2]
+        beliefs = belief.of_state_draws("smoothed", belief.aligned_states(draws, system), None)
 
         def up_to(last: int, key: jax.Array) -> np.ndarray:
-            keep = np.arange(steps) <= last
-            part = run(given(observe(model, keep), parameters), (), key, data)
-            drawn = {name: np.asarray(value) for name, value in part.get_samples(group_by_chain=True).items()}
-            return belief.aligned_states(drawn, system)[:, :, last]
+            return belief.aligned_states(posterior(np.arange(steps) <= last, key), system)[:, :, last]
 
         beliefs |= with_prefixes(up_to, chosen_prefixes(prefixes, steps), steps, key_prefixes, None)
         return tree.build(
             model=model, data=data, key=key, started=started, engine="nuts",
             algorithm="NUTS on the states of the program as written", question=tree.STATES,
             family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
-            posterior=draws, sample_stats=_stats(whole), num_warmup=num_warmup, seconds_sampling=sampled,
+            posterior=draws, sample_stats=stats, num_warmup=num_warmup, seconds_sampling=sampled,
         )  # fmt: skip
 
     return engine

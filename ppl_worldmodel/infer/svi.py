@@ -12,11 +12,14 @@ import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 from numpyro import handlers, optim
-from numpyro.infer import SVI, Trace_ELBO
+from numpyro.infer import SVI, Predictive, Trace_ELBO, init_to_value
 from numpyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
-from numpyro.infer.util import log_density
+from numpyro.infer.util import initialize_model, log_density, unconstrain_fn
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact import FiniteState
@@ -36,12 +39,13 @@ def svi(
     num_steps: int = 5000,
     learning_rate: float = 0.02,
     num_samples: int = 2000,
-    num_particles: int = 8,
+    num_particles: int = 4,
     parameters: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> Callable[..., xr.DataTree]:
-    """An engine that fits a Gaussian guide by stochastic variational inference (Adam, step size falling to a hundredth).
+    """An engine that fits a Gaussian guide by stochastic variational inference (Adam, step size falling in the second half).
 
+    learning_rate  step size of Adam, in prior standard deviations of each unconstrained latent entry
     parameters  None: fit the parameters of `marginalize(model)`; beliefs are exact ones averaged over the guide's draws.
                 Given: fit the states of the program as written (they must be continuous).
     """
@@ -56,12 +60,14 @@ def svi(
         else:
             program = given(observe(model), parameters)
         key_fit, key_draws = jax.random.split(key)
-        approximation = _GUIDES[guide](program)
+        standard, constrain, start = _standardised(program, data, jax.random.key(0))
+        approximation = _GUIDES[guide](standard, init_loc_fn=init_to_value(values={"u": start}))
         optimiser = optim.ClippedAdam(_falling(learning_rate, num_steps), clip_norm=10.0)
-        fitted = SVI(program, approximation, optimiser, Trace_ELBO(num_particles=num_particles)).run(
-            key_fit, num_steps, progress_bar=progress, stable_update=True, **data
+        fitted = SVI(standard, approximation, optimiser, Trace_ELBO(num_particles=num_particles)).run(
+            key_fit, num_steps, progress_bar=progress, stable_update=True
         )
-        draws, log_ratio = _draw(program, approximation, fitted.params, data, jax.random.split(key_draws, num_samples))
+        points, log_ratio = _draw(standard, approximation, fitted.params, jax.random.split(key_draws, num_samples))
+        draws = jax.jit(lambda points: jax.lax.map(constrain, points, batch_size=200))(points)
         posterior = {name: np.asarray(value)[None] for name, value in draws.items()}
         sampled = time.perf_counter() - started
         log_ratio = np.asarray(log_ratio)
@@ -85,23 +91,48 @@ def svi(
     return engine
 
 
+def _standardised(program: Callable, data: Mapping[str, Any], key: jax.Array) -> tuple[Callable, Callable, jax.Array]:
+    """The program over one vector u, in units of its prior standard deviations around its prior mean, the map u -> latent sites, and a start u = 0.
+
+    An optimiser takes steps of one size; without this a level near 1000 and a scale near 1 would not both be found.
+    """
+    key_start, key_prior = jax.random.split(key)
+    start = initialize_model(key_start, program, model_kwargs=dict(data), dynamic_args=False)
+    flat, unravel = ravel_pytree(start.param_info.z)
+    prior = Predictive(program, num_samples=500)(key_prior, **data)
+    latent = {name: prior[name] for name in start.param_info.z}
+    unconstrained = jax.vmap(lambda values: ravel_pytree(unconstrain_fn(program, (), dict(data), values))[0])(latent)
+    centre, spread = unconstrained.mean(axis=0), unconstrained.std(axis=0)
+
+    def standard() -> None:
+        u = numpyro.sample("u", dist.ImproperUniform(dist.constraints.real_vector, (), event_shape=flat.shape))
+        with handlers.block():  # the program's own sites are not this program's
+            log_joint = -start.potential_fn(unravel(centre + spread * u))
+        numpyro.factor("log_joint", log_joint + jnp.log(spread).sum())
+
+    def constrain(u: jax.Array) -> dict[str, jax.Array]:
+        values = start.postprocess_fn(unravel(centre + spread * u))
+        return {name: values[name] for name in latent}
+
+    return standard, constrain, jnp.zeros_like(flat)
+
+
 def _falling(start: float, num_steps: int) -> Callable:
-    """The step size: as given for the first half, then falling geometrically to a hundredth."""
+    """The step size: as given for the first half, then falling geometrically to a thousandth."""
 
     def schedule(step):
-        return start * 0.01 ** jnp.clip(2.0 * step / num_steps - 1.0, 0.0, 1.0)
+        return start * 0.001 ** jnp.clip(2.0 * step / num_steps - 1.0, 0.0, 1.0)
 
     return schedule
 
 
-def _draw(program: Callable, guide: Callable, params: Any, data: Mapping[str, Any], keys: jax.Array) -> tuple[dict, jax.Array]:
+def _draw(program: Callable, guide: Callable, params: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Draws of the guide, and log p(draw, data) - log q(draw) of each: its mean is the ELBO."""
 
     def one(key):
-        log_q, at = log_density(handlers.seed(guide, key), (), dict(data), params)
-        log_p, _ = log_density(handlers.replay(handlers.seed(program, key), at), (), dict(data), {})
-        latent = {name: site["value"] for name, site in at.items() if site["type"] == "sample" and not name.startswith("_auto")}
-        return latent, log_p - log_q
+        log_q, at = log_density(handlers.seed(guide, key), (), {}, params)
+        log_p, _ = log_density(handlers.replay(handlers.seed(program, key), at), (), {}, {})
+        return at["u"]["value"], log_p - log_q
 
     return jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=200))(keys)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Bool
 from numpyro.primitives import Messenger
@@ -80,7 +81,7 @@ class _InsideScan(Messenger):
 def has_gaps(arguments: Mapping[str, Any]) -> bool:
     """Is there a NaN in the data, or data traced by JAX, in which there may be one?"""
     leaves = [leaf for leaf in jax.tree.leaves(dict(arguments)) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
-    return any(isinstance(leaf, jax.core.Tracer) or bool(jnp.isnan(leaf).any()) for leaf in leaves)
+    return any(isinstance(leaf, jax.core.Tracer) or bool(np.isnan(np.asarray(leaf)).any()) for leaf in leaves)
 
 
 def observe(model: Callable, keep: Bool[Array, " time"] | None = None) -> Callable:

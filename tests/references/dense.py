@@ -50,12 +50,12 @@ def joint(
     *,
     initial_mean: Any,
     initial_covariance: Any,
-    A: Sequence[Any],
-    b: Sequence[Any],
-    Q: Sequence[Any],
-    C: Sequence[Any],
-    d: Sequence[Any],
-    R: Sequence[Any],
+    A: Any,
+    b: Any,
+    Q: Any,
+    C: Any,
+    d: Any,
+    R: Any,
     emission_first: bool,
 ) -> Joint:
     """The joint of all states and observations.
@@ -65,7 +65,7 @@ def joint(
     """
     A, b, Q, C, d, R = (np.asarray(value, dtype=float) for value in (A, b, Q, C, d, R))
     num_steps = len(C)
-    # x_t = F_t z + f_t and y_t = G_t z + g_t, where z = (x_0 - m, w_0..w_T-1, v_0..v_T-1) is independent noise.
+    # x_t = F_t z + f_t and y_t = G_t z + g_t, where z = (x_0 - m, w_0..w_T-1, v_0..v_T-1) is all the noise.
     noises = [np.asarray(initial_covariance, dtype=float), *Q, *R]
     spread = block_diag(*noises)
     pick = np.split(np.eye(len(spread)), np.cumsum([len(noise) for noise in noises])[:-1])
@@ -106,8 +106,7 @@ def posterior(
     Raises LinAlgError where the observations have no density (a singular joint covariance).
     """
     y = np.asarray(observations, dtype=float)
-    num_steps = len(y)
-    rows = (len(whole.mean) - y.size) // dim_x
+    num_steps, rows = len(y), (len(whole.mean) - y.size) // dim_x
     values = np.concatenate([np.zeros(rows * dim_x), y.ravel()])
     present = (np.arange(len(values)) >= rows * dim_x) & ~np.isnan(values)
     step = np.concatenate([np.full(rows * dim_x, -1), np.repeat(np.arange(num_steps), y.size // num_steps)])
@@ -120,8 +119,7 @@ def posterior(
         pairs = list(zip(given, at, strict=True))
         return np.array([g.mean[a] for g, a in pairs]), np.array([g.covariance[a, a] for g, a in pairs])
 
-    everything = until[-1]
-    last = rows * dim_x
+    everything, last = until[-1], rows * dim_x
     return GaussianPosterior(
         log_normal(whole, present, values),
         np.array([log_normal(until[t], present & (step == t), values) for t in range(num_steps)]),
@@ -149,10 +147,10 @@ def from_program(
 
     `data[observed_argument]` are the observations, NaN where missing, in the shape of their site; the program
     must let them be traced. Scalar sites count as dim_x = 1. The evidence is log p(x, y | theta) minus
-    log p(x | y, theta) at one x: it rests on the program's own normalisation, which `log_predictive` does not.
+    log p(x | y, theta) at one x: it rests on the program's normalisation, which `log_predictive` does not.
 
-    Raises RuntimeError without float64, and ValueError for a log density that is not quadratic, observations of
-    another shape than their site, and a step that emits first from a state that no site samples.
+    Raises RuntimeError without float64, and ValueError for a log density that is not quadratic, observations
+    of another shape than their site, and a step that emits first from a state that no site samples.
     """
     if not jax.config.jax_enable_x64:
         raise RuntimeError("the oracle needs float64: call numpyro.enable_x64() first")

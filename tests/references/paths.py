@@ -10,10 +10,10 @@ factor out: given the path, its probabilities sum to one. That needs observation
 missing one, which is checked by filling the gaps with two different values (the least and the greatest that
 are present): what is left must not change.
 
-The cost is num_states ** (num_steps + 1) evaluations of the program; a few tens of thousands take seconds.
+The program is evaluated num_states ** (num_steps + 1) times; tens of thousands take a second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -88,16 +88,18 @@ def enumerate_paths(
     num_steps: int,
     emission_first: bool,
     initial_value: int = 0,
+    integer_data: Collection[str] = (),
 ) -> PathPosterior:
     """Sum the program's density over all paths of states, given its parameters.
 
     `data` holds the program's keyword arguments, `parameters` a value for every parameter site, `observed`
-    the observed values of EVERY observed site by name, time first, NaN where missing. Where no site samples
-    the initial state (`initial_site=None`), the program starts from `initial_value`.
+    the values of EVERY observed site by name, time first, NaN where missing. `integer_data` names entries of
+    `data` that are floats for their NaN only: the program gets integers. Where no site samples the initial
+    state (`initial_site=None`), the program starts from `initial_value`.
 
-    Raises RuntimeError without float64, and ValueError for an observed site that is not listed or does not
-    exist, for an observation that is missing in part although the program gives its parts one joint density,
-    for observations that depend on a missing one, and for states that `num_states` does not cover.
+    Raises RuntimeError without float64, and ValueError for an observed site that is not listed or not there,
+    an observation missing in part although the program gives its parts one joint density, observations
+    that depend on a missing one, and states that `num_states` does not cover.
     """
     if not jax.config.jax_enable_x64:
         raise RuntimeError("the oracle needs float64: call numpyro.enable_x64() first")
@@ -110,7 +112,7 @@ def enumerate_paths(
 
     def evaluate(fill: Callable[[np.ndarray], Any]) -> tuple[np.ndarray, np.ndarray]:
         """log p(path | theta) (path,) and log p(y_t | path, theta) (path, time) of what is present in y_t."""
-        filled = {name: _filled(value, fill) for name, value in data.items()}
+        filled = {name: _filled(value, fill, name in integer_data) for name, value in data.items()}
 
         def one_path(states: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
             latent = {**given, state_site: states[1:]}
@@ -134,7 +136,7 @@ def enumerate_paths(
     log_prior, log_emission = evaluate(np.min)
     if any(_has_gap(value) for value in data.values()):
         for one, other in zip((log_prior, log_emission), evaluate(np.max), strict=True):
-            if not np.array_equal(one, other):
+            if not np.allclose(one, other, rtol=1e-10, atol=1e-10):
                 raise ValueError("what is present depends on a missing value, which then cannot be left out")
     total = np.exp(logsumexp(log_prior))
     if abs(total - 1) > 1e-6:
@@ -150,7 +152,6 @@ def enumerate_paths(
         return marginals(path, log_joint, num_states=num_states, emission_first=first)
 
     log_joint = log_joint_until[:, -1]
-    single, pairwise = beliefs(log_joint, False)
     by_prefix = [beliefs(column, emission_first).single for column in log_joint_until.T]
     return PathPosterior(
         path=path,
@@ -161,8 +162,8 @@ def enumerate_paths(
         filtered=np.array([by_prefix[t + 1][t] for t in range(num_steps)]),
         smoothed=by_prefix[-1],
         smoothed_initial=beliefs(log_joint, True).single[0],
-        path_smoothed=single,
-        pairwise=pairwise,
+        path_smoothed=beliefs(log_joint, False).single,
+        pairwise=beliefs(log_joint, False).pairwise,
     )
 
 
@@ -171,13 +172,14 @@ def _has_gap(value: Any) -> bool:
     return bool(np.issubdtype(array.dtype, np.floating) and np.isnan(array).any())
 
 
-def _filled(value: Any, fill: Callable[[np.ndarray], Any]) -> Any:
+def _filled(value: Any, fill: Callable[[np.ndarray], Any], integer: bool) -> Any:
     """The same array with `fill` of its present values, certainly a valid value, in place of each NaN."""
-    if not _has_gap(value):
-        return jnp.asarray(value) if isinstance(value, np.ndarray) else value
-    array = np.asarray(value)
-    present = array[~np.isnan(array)]
-    return jnp.asarray(np.where(np.isnan(array), fill(present) if present.size else 0.0, array))
+    if _has_gap(value):
+        missing = np.isnan(value)
+        value = np.where(missing, 0.0 if missing.all() else fill(np.asarray(value)[~missing]), value)
+    if integer:
+        return jnp.asarray(value).astype(int)
+    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
 
 
 def _sum_present(

@@ -15,7 +15,6 @@ tens of steps, not thousands.
 """
 
 import decimal
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -102,12 +101,12 @@ def kalman_filter(
     *,
     initial_mean: Any,
     initial_covariance: Any,
-    A: Sequence[Any],
-    b: Sequence[Any],
-    Q: Sequence[Any],
-    C: Sequence[Any],
-    d: Sequence[Any],
-    R: Sequence[Any],
+    A: Any,
+    b: Any,
+    Q: Any,
+    C: Any,
+    d: Any,
+    R: Any,
     emission_first: bool,
 ) -> RationalBeliefs:
     """Filter in exact arithmetic.
@@ -145,14 +144,12 @@ def kalman_filter(
         steps.append((*predicted, mean, covariance, innovation, S, determinant, quadratic))
         if emission_first:
             mean, covariance = move(t, mean, covariance)
-    columns = [list(column) for column in zip(*steps, strict=True)]
+    columns: list[Any] = [list(column) for column in zip(*steps, strict=True)]
     log_terms = [_log_density(len(step[4]), step[6], step[7]) for step in steps]
     total = decimal.Decimal(0)
     for term in log_terms:
         total = _DIGITS.add(total, term)
-    return RationalBeliefs(
-        *columns, log_predictive=[float(term) for term in log_terms], log_evidence=float(total)
-    )
+    return RationalBeliefs._make([*columns, [float(term) for term in log_terms], float(total)])
 
 
 def _decimal(value: Fraction) -> decimal.Decimal:

@@ -30,15 +30,21 @@ def chain(
         old, last = carry
         new = numpyro.sample("state", dist.Categorical(T[old]))
         shown = (1 - memory) * emission[old if emission_first else new] + memory * jnp.eye(shape[1])[last]
-        numpyro.sample("observation", dist.Categorical(shown), obs=y.astype(int))
-        return (new, y.astype(int)), None
+        numpyro.sample("observation", dist.Categorical(shown), obs=y)
+        return (new, y), None
 
     initial = numpyro.sample("initial_state", dist.Categorical(jnp.full(len(T), 1 / len(T))))
-    scan(step, (initial, 0), jnp.asarray(observations, dtype=float))
+    scan(step, (initial, 0), jnp.asarray(observations))
 
 
 def enumerate_chain(
-    y: Any, T: Any = T2, emission: Any = O2, *, emission_first: bool = False, memory: float = 0.0, **changes: Any
+    y: Any,
+    T: Any = T2,
+    emission: Any = O2,
+    *,
+    emission_first: bool = False,
+    memory: float = 0.0,
+    **changes: Any,
 ) -> paths.PathPosterior:
     def model(observations: Any) -> None:
         chain(observations, T, emission.shape, emission_first, memory)
@@ -51,13 +57,14 @@ def enumerate_chain(
         "num_states": len(T),
         "num_steps": len(y),
         "emission_first": emission_first,
+        "integer_data": ["observations"],
     }
     return paths.enumerate_paths(model, {"observations": y}, {"O": emission}, **{**arguments, **changes})
 
 
 def test_paths_equal_two_steps_by_hand() -> None:
     found = enumerate_chain([0.0, 1.0])
-    # Uniform start and symmetric T: s_1 is uniform. Rows of O at the data: y_1 = 0 (0.8, 0.3), y_2 = 1 (0.2, 0.7).
+    # Uniform start, symmetric T: s_1 is uniform. Columns of O at the data: (0.8, 0.3), then (0.2, 0.7).
     one, other = 0.5 * 0.8, 0.5 * 0.3
     pair = np.array([[one * 0.9 * 0.2, one * 0.1 * 0.7], [other * 0.1 * 0.2, other * 0.9 * 0.7]])
     evidence = 0.072 + 0.028 + 0.003 + 0.0945
@@ -65,12 +72,10 @@ def test_paths_equal_two_steps_by_hand() -> None:
     assert_close(found.log_predictive, np.log([0.55, evidence / 0.55]))
     assert_close(found.pairwise, [pair / evidence])
     assert_close(found.predicted, [[0.5, 0.5], [0.375 / 0.55, 0.175 / 0.55]])
-    assert_close(
-        found.filtered, [[0.4 / 0.55, 0.15 / 0.55], [0.075 / evidence, 0.1225 / evidence]], **close
-    )
+    assert_close(found.filtered, [[0.4 / 0.55, 0.15 / 0.55], [0.075 / evidence, 0.1225 / evidence]])
     assert_close(found.smoothed, [pair.sum(1) / evidence, pair.sum(0) / evidence])
     assert_close(found.path_smoothed, found.smoothed)
-    # p(s_0 = 0, y) = 0.9 p(s_1 = 0, y) + 0.1 p(s_1 = 1, y), as T is symmetric and both are uniform beforehand.
+    # p(s_0 = 0, y) = 0.9 p(s_1 = 0, y) + 0.1 p(s_1 = 1, y), as s_0 and s_1 are uniform beforehand.
     assert_close(found.smoothed_initial[0], (0.9 * 0.1 + 0.1 * 0.0975) / evidence)
 
 
@@ -111,8 +116,12 @@ def test_path_weight_is_the_log_density_of_the_program() -> None:
     found = enumerate_chain(y)
     prior = float(dist.Dirichlet(jnp.ones(2)).log_prob(O2).sum())
     for row in (0, 5, 15):
-        latent = {"O": O2, "initial_state": found.path[row, 0], "state": found.path[row, 1:]}
-        whole, _ = log_density(chain, (y,), {}, latent)
+        latent = {
+            "O": jnp.asarray(O2),
+            "initial_state": found.path[row, 0],
+            "state": jnp.asarray(found.path[row, 1:]),
+        }
+        whole, _ = log_density(chain, (y.astype(int),), {}, latent)
         assert_close(found.log_joint[row] + prior, whole)
 
 

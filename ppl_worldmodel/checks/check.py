@@ -1,0 +1,60 @@
+"""Can I trust it?  Every check of this folder on one candidate against one reference, as a table of findings."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import ppl_worldmodel.checks as folder
+from ppl_worldmodel.checks import convergence, parameters
+from ppl_worldmodel.checks.verdict import Finding, Findings
+from ppl_worldmodel.infer.tree import PARAMETERS
+
+_NOT_CHECKS = {"check", "verdict"}
+
+
+def check(
+    candidate: xr.DataTree,
+    *,
+    against: xr.DataTree | None = None,
+    truth: Mapping[str, Any] | None = None,
+    tolerance: float = 0.05,
+    tolerance_sd: float = 0.25,
+) -> Findings:
+    """Check the result of one engine against that of another, and learned parameters against the truth of a simulation.
+
+    against        the reference; it must answer the same question (the same parameters given, or all of them learned)
+    truth          true parameter values, where the data are simulated and the parameters were learned
+    tolerance      total variation that still counts as agreement, for beliefs over finite states
+    tolerance_sd   the same for continuous quantities, in standard deviations of the reference
+    """
+    settings = {"tolerance": tolerance, "tolerance_sd": tolerance_sd, "converged": convergence.converged(candidate)}
+    found: list[Finding] = list(convergence.findings(candidate))
+    if against is not None:
+        for name in sorted(module.name for module in pkgutil.iter_modules(folder.__path__)):
+            if name in _NOT_CHECKS or name == "convergence":
+                continue
+            function = importlib.import_module(f"ppl_worldmodel.checks.{name}").findings
+            if name == "parameters" and candidate.attrs["question"] != PARAMETERS:
+                continue
+            takes = inspect.signature(function).parameters
+            found += function(candidate, against, **{key: value for key, value in settings.items() if key in takes})
+    if truth is not None and candidate.attrs["question"] == PARAMETERS:
+        values = {name: np.asarray(value) for name, value in truth.items()}
+        found += parameters.against_truth(candidate, values, converged=settings["converged"] is True)
+    return Findings(found)
+
+
+def as_dataset(findings: tuple[Finding, ...]) -> xr.Dataset:
+    """The findings as a Dataset with the dimension `row`."""
+    return xr.Dataset({field: ("row", np.array([getattr(finding, field) for finding in findings])) for field in Finding._fields})
+
+
+def from_dataset(table: xr.Dataset) -> Findings:
+    """The findings of a saved table."""
+    rows = range(table.sizes["row"])
+    return Findings(Finding(*(table[field].values[row].item() for field in Finding._fields)) for row in rows)

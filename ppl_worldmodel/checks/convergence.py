@@ -1,0 +1,94 @@
+"""Can the draws be trusted at all?  The gate before every other check: R-hat, effective sample sizes, divergences, Pareto k.
+
+Thresholds: R-hat 1.01 and 100 effective draws a chain in bulk and tails (Vehtari et al. 2021, Bayesian Analysis 16); k-hat 0.7
+(Yao et al. 2018, "Yes, but did it work?"). An R-hat that is not a number counts as failed, except where a quantity never varied
+in any chain (a state that is certain).
+"""
+
+import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.checks.verdict import Finding, Verdict
+
+RHAT, ESS_PER_CHAIN, PARETO_K = 1.01, 100, 0.7
+
+
+def findings(candidate: xr.DataTree) -> list[Finding]:
+    """One finding about the draws of an engine; none for the exact engine, which draws nothing."""
+    if candidate.attrs["engine"] == "exact":
+        return []
+    if "pareto_k" in candidate.attrs:
+        return [_variational(candidate)]
+    return [_markov_chain(candidate)]
+
+
+def converged(candidate: xr.DataTree) -> bool:
+    """Did the draws pass? An approximation passes when its optimisation has ended: its bias is another check's question."""
+    if candidate.attrs["engine"].startswith("svi"):
+        return bool(np.isfinite(candidate.attrs["elbo"]))
+    return all(finding.verdict == "agrees" for finding in findings(candidate))
+
+
+def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
+    """R-hat, bulk and tail ESS of every entry of the posterior, stacked: dims (entry,), coordinate `entry` says which."""
+    columns: dict[str, list[np.ndarray]] = {"rhat": [], "ess_bulk": [], "ess_tail": [], "varies": []}
+    labels: list[str] = []
+    for name, draws in candidate["posterior"].to_dataset().data_vars.items():
+        values = draws.astype(float)
+        columns["varies"].append(np.ravel(values.std(("chain", "draw")).values > 0))
+        columns["rhat"].append(np.ravel(values.azstats.rhat().values))
+        columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
+        columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))
+        labels.extend(f"{name}{list(index) if index else ''}" for index in np.ndindex(*draws.shape[2:]))
+    return xr.Dataset({name: ("entry", np.concatenate(parts)) for name, parts in columns.items()}, coords={"entry": labels})
+
+
+def _discrete(draws: xr.DataArray) -> bool:
+    return bool(np.issubdtype(draws.dtype, np.integer))
+
+
+def _markov_chain(candidate: xr.DataTree) -> Finding:
+    table = diagnostics(candidate)
+    varying = table.isel(entry=np.flatnonzero(table["varies"].values))
+    constant = table.sizes["entry"] - varying.sizes["entry"]
+    sizes = candidate["posterior"].sizes
+    chains, draws = sizes["chain"], sizes["chain"] * sizes["draw"]
+    rhat = np.where(np.isnan(varying["rhat"].values), np.inf, varying["rhat"].values)
+    discrete = all(_discrete(values) for values in candidate["posterior"].to_dataset().data_vars.values())
+    ess = varying["ess_bulk"].values if discrete else np.minimum(varying["ess_bulk"].values, varying["ess_tail"].values)
+    ess = np.nan_to_num(ess, nan=0.0)
+    if rhat.size == 0:
+        rhat, ess = np.array([1.0]), np.array([float(draws)])
+    stats = candidate["sample_stats"] if "sample_stats" in candidate.children else None
+    divergences = int(stats["diverging"].sum()) if stats is not None and "diverging" in stats.data_vars else 0
+    worst = str(varying["entry"].values[int(np.argmax(rhat))]) if varying.sizes["entry"] else "-"
+    verdict: Verdict = "agrees"
+    why = f"R-hat at most {rhat.max():.3f}, at least {ess.min():.0f} effective draws of {draws}"
+    if rhat.max() > RHAT:
+        verdict, why = "disagrees", f"the chains disagree: R-hat {rhat.max():.3f} at {worst} (at most {RHAT})"
+    elif divergences:
+        verdict, why = "undecided", f"{divergences} divergent transitions: parts of the posterior may not be reached"
+    elif ess.min() < ESS_PER_CHAIN * chains:
+        needed = int(np.ceil(draws * ESS_PER_CHAIN * chains / max(ess.min(), 1.0)))
+        verdict, why = "undecided", f"only {ess.min():.0f} effective draws of {draws}; about {needed:,} draws would do"
+    if constant:
+        why += f"; {constant} entries never varied"
+    return Finding(
+        candidate.attrs["engine"], "itself", "convergence", int(table.sizes["entry"]), worst, float("nan"), float("nan"),
+        float(rhat.max()), float(ess.min()), RHAT, "R-hat", verdict, why,
+    )  # fmt: skip
+
+
+def _variational(candidate: xr.DataTree) -> Finding:
+    k, change = candidate.attrs["pareto_k"], candidate.attrs["loss_change"]
+    verdict: Verdict = "agrees"
+    why = f"Pareto k-hat {k:.2f}: reweighting the guide's draws is reliable"
+    if not np.isfinite(k) or k > PARETO_K:
+        verdict, why = "disagrees", f"Pareto k-hat {k:.2f} (at most {PARETO_K}): the guide's tails miss the posterior's"
+    if change > 5.0:
+        why += f"; the ELBO still rose at the end ({change:.0f} standard errors): more steps may help"
+    return Finding(
+        candidate.attrs["engine"], "itself", "convergence", 1, "-", float("nan"), float("nan"), float(k), float("nan"), PARETO_K,
+        "Pareto k-hat", verdict, why,
+    )  # fmt: skip

@@ -1,0 +1,116 @@
+"""When does a candidate agree with its reference?  Two currencies: Monte Carlo error, and a distance that matters in practice.
+
+A verdict is one of three. With an engine that is exact in the limit (MCMC), a difference that Monte Carlo error cannot explain
+(joint p < ALPHA) is `disagrees`, however small: something is wrong. Otherwise it `agrees` if the upper confidence limit of every
+distance is within the tolerance, and is `undecided` if that limit is too wide; then it says how many draws would do.
+An approximation (SVI) is never exact, so it is judged by its distance alone.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import special, stats
+
+Verdict = Literal["agrees", "disagrees", "undecided"]
+
+ALPHA = 1e-3  # level of the joint test of one quantity
+
+
+class Finding(NamedTuple):
+    """One row of the table: what was compared with what, and what came of it.
+
+    n          how many numbers were compared
+    worst      where the difference is largest
+    z          the largest difference in its Monte Carlo standard errors (NaN without such an error)
+    p          joint p-value of all of them, valid under dependence (NaN without)
+    distance   the largest distance, in `unit`; upper: its 95 % upper confidence limit over all n
+    tolerance  the distance that is still called agreement, in the same unit
+    """
+
+    candidate: str
+    reference: str
+    quantity: str
+    n: int
+    worst: str
+    z: float
+    p: float
+    distance: float
+    upper: float
+    tolerance: float
+    unit: str
+    verdict: Verdict
+    why: str
+
+
+class Findings(tuple):
+    """Findings that print as a table."""
+
+    def __repr__(self) -> str:
+        from ppl_worldmodel.reports.table import as_text
+
+        return as_text(self)
+
+
+def joint_p(p_values: np.ndarray) -> float:
+    """One p-value from many dependent ones: the Cauchy combination (Liu & Xie 2020, J. Amer. Statist. Assoc. 115)."""
+    p = np.asarray(p_values, float).ravel()
+    p = np.clip(p[np.isfinite(p)], 1e-300, 1.0 - 1e-15)
+    if p.size == 0:
+        return float("nan")
+    terms = np.where(p < 1e-15, 1.0 / (p * np.pi), np.tan((0.5 - p) * np.pi))
+    return float(stats.cauchy.sf(terms.mean()))
+
+
+def binomial_p(share: np.ndarray, probability: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Two-sided p-value of a share of (effective, so possibly fractional) draws under a probability; exact for rare events."""
+    share, probability, draws = np.broadcast_arrays(share, probability, draws)
+    hits = share * draws
+    with np.errstate(invalid="ignore", divide="ignore"):
+        at_most = np.where(hits >= draws, 1.0, special.betainc(np.maximum(draws - hits, 1e-300), hits + 1.0, 1.0 - probability))
+        at_least = np.where(hits <= 0, 1.0, special.betainc(np.maximum(hits, 1e-300), draws - hits + 1.0, probability))
+    return np.minimum(1.0, 2.0 * np.minimum(at_most, at_least))
+
+
+def normal_p(z: np.ndarray) -> np.ndarray:
+    """Two-sided p-value of standard scores."""
+    return 2.0 * stats.norm.sf(np.abs(z))
+
+
+def limit(number: int) -> float:
+    """How many standard errors to add so that all of `number` one-sided 95 % limits hold at once (Bonferroni)."""
+    return float(stats.norm.isf(0.05 / max(number, 1)))
+
+
+def judge(
+    *, p: float, distance: np.ndarray, error: np.ndarray, tolerance: float, exact_in_the_limit: bool, draws: int, converged: bool
+) -> tuple[Verdict, float, str]:
+    """(verdict, upper confidence limit of the worst distance, why), from all distances and their standard errors."""
+    distance, error = np.asarray(distance, float).ravel(), np.nan_to_num(np.asarray(error, float).ravel())
+    steps = limit(distance.size)
+    upper, lower = float((distance + steps * error).max()), float((distance - steps * error).max())
+    if exact_in_the_limit and p < ALPHA:
+        return "disagrees", upper, f"beyond Monte Carlo error (joint p = {_p(p)})"
+    if not exact_in_the_limit and lower > tolerance:
+        return "disagrees", upper, f"the approximation is off by {distance.max():.2g}, more than {tolerance:.2g}"
+    if not converged:
+        return "undecided", upper, "the draws have not converged: see the row on convergence"
+    if upper > tolerance:
+        needed = draws * (upper / tolerance) ** 2
+        return "undecided", upper, f"Monte Carlo error too large to tell: about {_round_up(needed):,} draws would (there are {draws:,})"
+    if exact_in_the_limit:
+        return "agrees", upper, f"within Monte Carlo error (joint p = {_p(p)}) and within {upper:.2g}"
+    return "agrees", upper, f"the approximation is within {upper:.2g}"
+
+
+def disagreement(findings: Any) -> bool:
+    """Is there a finding that does not agree?"""
+    return any(finding.verdict != "agrees" for finding in findings)
+
+
+def _p(p: float) -> str:
+    return f"{p:.2f}" if p >= 0.01 else f"{p:.1g}"
+
+
+def _round_up(draws: float) -> int:
+    size = 10 ** max(int(np.floor(np.log10(max(draws, 1.0)))) - 1, 0)
+    return int(np.ceil(draws / size) * size)

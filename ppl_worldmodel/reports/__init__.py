@@ -1,0 +1,1 @@
+"""What is shown: tables in the terminal, figures, and one self-contained HTML page."""
