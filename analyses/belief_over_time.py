@@ -72,9 +72,7 @@ def main(
         "filtered, p(s_t | o_1:t)": long_beliefs.filtered,
         "smoothed, p(s_t | o_1:T)": long_beliefs.smoothed,
     }
-    scores = {
-        name: score(np.asarray(belief), np.asarray(scored["state"])) for name, belief in probabilities.items()
-    }
+    scores = {name: score(np.asarray(belief), np.asarray(scored["state"])) for name, belief in probabilities.items()}
     predicted, last, filtered, smoothed = (brier for _, brier in scores.values())
     assert smoothed < filtered < min(predicted, last), "more observations, better beliefs"
 
@@ -106,9 +104,7 @@ def _print_table(scores: dict[str, tuple[float, float]], num_scored: int) -> Non
     Console().print(table)
 
 
-def _draw(
-    states: np.ndarray, observations: np.ndarray, filtered: np.ndarray, smoothed: np.ndarray, path: Path
-) -> None:
+def _draw(states: np.ndarray, observations: np.ndarray, filtered: np.ndarray, smoothed: np.ndarray, path: Path) -> None:
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     hidden, seen, believed = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1, 2.6])
     time = np.arange(1, len(states) + 1)
@@ -124,13 +120,9 @@ def _draw(
         time, 0, states, step="mid", color="black", alpha=0.09, linewidth=0, label="hidden state is 1"
     )
     believed.plot(time, filtered[:, 1], color=BLUE, label=r"filtered, $p(s_t = 1 \mid o_{1:t})$")
-    believed.plot(
-        time, smoothed[:, 1], color=VERMILION, linestyle="--", label=r"smoothed, $p(s_t = 1 \mid o_{1:T})$"
-    )
+    believed.plot(time, smoothed[:, 1], color=VERMILION, linestyle="--", label=r"smoothed, $p(s_t = 1 \mid o_{1:T})$")
     believed.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
-    believed.set(
-        ylabel="probability of state 1", xlabel="time step", ylim=(0, 1), xlim=(0.5, len(states) + 0.5)
-    )
+    believed.set(ylabel="probability of state 1", xlabel="time step", ylim=(0, 1), xlim=(0.5, len(states) + 0.5))
     figure.legend(*believed.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
 
     for axes in (hidden, seen, believed):

@@ -104,9 +104,7 @@ def main(
     _print_table(error, error_bound, contraction, per_step)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    _draw(
-        np.asarray(observations[0]), right[0], wrong[0], error, error_bound, folder / "first_observation.svg"
-    )
+    _draw(np.asarray(observations[0]), right[0], wrong[0], error, error_bound, folder / "first_observation.svg")
     return folder / "first_observation.svg"
 
 
@@ -119,9 +117,7 @@ def _print_table(error: np.ndarray, error_bound: np.ndarray, contraction: float,
         values = error[:, t].mean(), error[:, t].max(), error_bound[:, t].max()
         table.add_row(str(t), *(f"{value:.6f}" for value in values))
     Console().print(table)
-    Console().print(
-        f"per step the mean error shrinks to {per_step:.2f} of itself; the bound says {contraction:.2f}"
-    )
+    Console().print(f"per step the mean error shrinks to {per_step:.2f} of itself; the bound says {contraction:.2f}")
 
 
 def _draw(
@@ -155,9 +151,7 @@ def _draw(
     fading.semilogy(time, error_bound.max(axis=0), color=GREY, linestyle=":", label="bound")
     fading.semilogy(time, error.max(axis=0), color=VERMILION, linestyle="--", label="worst series")
     fading.semilogy(time, error.mean(axis=0), color=BLUE, label="mean")
-    fading.set(
-        title=f"{len(error)} series", xlabel="time step", ylabel="error of the belief (total variation)"
-    )
+    fading.set(title=f"{len(error)} series", xlabel="time step", ylabel="error of the belief (total variation)")
     fading.legend(frameon=False, fontsize="small")
 
     for axes in (series, fading):

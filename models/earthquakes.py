@@ -47,9 +47,7 @@ def model(observations: Array | np.ndarray | None = None, num_steps: int = 107, 
     """
     prior_mean, prior_sd = 40.0 * jnp.arange(1, num_states + 1) / (num_states + 1), 3.0
     T = numpyro.sample("T", dist.Dirichlet(1.0 + 7.0 * jnp.eye(num_states)).to_event(1))
-    rate = numpyro.sample(
-        "rate", dist.Gamma((prior_mean / prior_sd) ** 2, prior_mean / prior_sd**2).to_event(1)
-    )
+    rate = numpyro.sample("rate", dist.Gamma((prior_mean / prior_sd) ** 2, prior_mean / prior_sd**2).to_event(1))
 
     def step(state: Array, count: Array | None) -> tuple[Array, None]:
         state = numpyro.sample("state", dist.Categorical(T[state]))

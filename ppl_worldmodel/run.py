@@ -65,9 +65,15 @@ def run(
     given, parameters_from = _given(loaded, data, known, parameters, size, keys["nuts"], progress, say)
     makers: dict[str, Callable] = {
         "exact": lambda: exact_engine(parameters=given),
-        "gibbs": lambda: gibbs(parameters=given or {}, num_samples=size(10_000), num_warmup=size(500), prefixes=5, progress=progress),
+        "gibbs": lambda: gibbs(
+            parameters=given or {}, num_samples=size(10_000), num_warmup=size(500), prefixes=5, progress=progress
+        ),
         "nuts": lambda: nuts(
-            parameters=given, num_warmup=size(500), num_samples=size(1000), prefixes=3 if known else 0, progress=progress
+            parameters=given,
+            num_warmup=size(500),
+            num_samples=size(1000),
+            prefixes=3 if known else 0,
+            progress=progress,
         ),
         "svi": lambda: svi(parameters=given, num_steps=size(5000), progress=progress),
         "svi_full_rank": lambda: svi(guide="full_rank", parameters=given, num_steps=size(5000), progress=progress),
@@ -106,7 +112,9 @@ def run(
         "fast": int(fast),
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": json.dumps({name: version(name) for name in ("ppl_worldmodel", "numpyro", "jax", "arviz", "numpy", "xarray")}),
+        "versions": json.dumps(
+            {name: version(name) for name in ("ppl_worldmodel", "numpyro", "jax", "arviz", "numpy", "xarray")}
+        ),
         "commit": _commit(),
         "dtype": str(jax.numpy.zeros(()).dtype),
         "seconds": time.perf_counter() - started,
@@ -138,7 +146,9 @@ def _chosen(engines: Sequence[str], known: bool, finite: bool) -> list[str]:
         if name not in answers and name != "exact":
             state = "a finite state" if finite else "a continuous state"
             question = "at known parameters" if known else "when parameters are learned"
-            raise WorldModelError(f"the engine '{name}' does not answer about {state} {question}: choose from exact, {', '.join(answers)}")
+            raise WorldModelError(
+                f"the engine '{name}' does not answer about {state} {question}: choose from exact, {', '.join(answers)}"
+            )
     return [name for name in answers if not engines or name in engines]
 
 
@@ -155,7 +165,9 @@ def _given(loaded, data, known, parameters, size, key, progress, say) -> tuple[d
     say("no truth is known: learning the posterior mean with nuts first ...")
     learned = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)(loaded.model, data, key)
     means = learned["posterior"].to_dataset().mean(("chain", "draw"))
-    return {name: values.values for name, values in means.data_vars.items()}, "the posterior mean of a NUTS run on these data"
+    return {
+        str(name): values.values for name, values in means.data_vars.items()
+    }, "the posterior mean of a NUTS run on these data"
 
 
 def _centre(loaded: Loaded, results: Mapping[str, xr.DataTree], simulated: bool) -> tuple[dict | None, str]:
@@ -165,7 +177,7 @@ def _centre(loaded: Loaded, results: Mapping[str, xr.DataTree], simulated: bool)
     if "nuts" not in results:
         return None, "learned"
     means = results["nuts"]["posterior"].to_dataset().mean(("chain", "draw"))
-    return {name: values.values for name, values in means.data_vars.items()}, "the posterior mean of NUTS"
+    return {str(name): values.values for name, values in means.data_vars.items()}, "the posterior mean of NUTS"
 
 
 def _labelled(result: xr.DataTree, coords: Mapping[str, Sequence]) -> xr.DataTree:
@@ -185,10 +197,17 @@ def _commit() -> str:
     try:
         here = Path(__file__).resolve().parent
         answer = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
         tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", "run.py"], capture_output=True, timeout=5, check=False
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", "run.py"],
+            capture_output=True,
+            timeout=5,
+            check=False,
         )
     except OSError:
         return ""

@@ -51,7 +51,9 @@ def check(
 
 def as_dataset(findings: tuple[Finding, ...]) -> xr.Dataset:
     """The findings as a Dataset with the dimension `row`."""
-    return xr.Dataset({field: ("row", np.array([getattr(finding, field) for finding in findings])) for field in Finding._fields})
+    return xr.Dataset(
+        {field: ("row", np.array([getattr(finding, field) for finding in findings])) for field in Finding._fields}
+    )
 
 
 def from_dataset(table: xr.Dataset) -> Findings:

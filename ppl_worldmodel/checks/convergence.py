@@ -41,7 +41,9 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
         columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
         columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))
         labels.extend(f"{name}{list(index) if index else ''}" for index in np.ndindex(*draws.shape[2:]))
-    return xr.Dataset({name: ("entry", np.concatenate(parts)) for name, parts in columns.items()}, coords={"entry": labels})
+    return xr.Dataset(
+        {name: ("entry", np.concatenate(parts)) for name, parts in columns.items()}, coords={"entry": labels}
+    )
 
 
 def _discrete(draws: xr.DataArray) -> bool:

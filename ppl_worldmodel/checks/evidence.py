@@ -14,10 +14,16 @@ def findings(
     candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: float = 0.25, converged: bool = True
 ) -> list[Finding]:
     """One finding if the candidate has an ELBO and the reference the exact log evidence of the same question."""
-    if "elbo" not in candidate.attrs or "log_evidence" not in reference.attrs or candidate.attrs["question"] != reference.attrs["question"]:
+    if (
+        "elbo" not in candidate.attrs
+        or "log_evidence" not in reference.attrs
+        or candidate.attrs["question"] != reference.attrs["question"]
+    ):
         return []
     gap, error = reference.attrs["log_evidence"] - candidate.attrs["elbo"], candidate.attrs["elbo_mcse"]
-    coordinates = sum(int(np.prod(values.shape[2:])) for values in candidate["posterior"].to_dataset().data_vars.values())
+    coordinates = sum(
+        int(np.prod(values.shape[2:])) for values in candidate["posterior"].to_dataset().data_vars.values()
+    )
     tolerance = coordinates * tolerance_sd**2 / 2.0
     upper = gap + 2.0 * error
     verdict: Verdict = "agrees"
@@ -25,7 +31,10 @@ def findings(
     if gap < -4.0 * error - 1e-8 * abs(reference.attrs["log_evidence"]):
         verdict, why = "disagrees", f"the ELBO lies {-gap:.3g} nats above the log evidence, which cannot be"
     elif not gap - 2.0 * error <= tolerance:
-        verdict, why = "disagrees", f"KL from the guide to the posterior is {gap:.3g} nats, more than {tolerance:.2g} ({coordinates} coordinates)"
+        verdict, why = (
+            "disagrees",
+            f"KL from the guide to the posterior is {gap:.3g} nats, more than {tolerance:.2g} ({coordinates} coordinates)",
+        )
     elif not upper <= tolerance:
         verdict, why = "undecided", "Monte Carlo error of the ELBO is too large to tell"
     return [

@@ -22,7 +22,7 @@ def findings(
 ) -> list[Finding]:
     """One finding over all entries of all parameters that both learned."""
     here, there = candidate["posterior"].to_dataset(), reference["posterior"].to_dataset()
-    names = [name for name in here.data_vars if name in there.data_vars]
+    names = [str(name) for name in here.data_vars if name in there.data_vars]
     if not names:
         return []
     z, distance, error, labels = [], [], [], []
@@ -40,8 +40,8 @@ def findings(
     approximate = candidate.attrs["engine"].startswith("svi")
     draws = candidate["posterior"].sizes["chain"] * candidate["posterior"].sizes["draw"]
     verdict, upper, why = judge(
-        p=p, distance=distances, error=np.concatenate(error), tolerance=tolerance_sd, exact_in_the_limit=not approximate, draws=draws,
-        converged=converged,
+        p=p, distance=distances, error=np.concatenate(error), tolerance=tolerance_sd, exact_in_the_limit=not approximate,
+        draws=draws, converged=converged,
     )  # fmt: skip
     return [
         Finding(
@@ -67,7 +67,9 @@ def against_truth(candidate: xr.DataTree, truth: Mapping[str, np.ndarray], *, co
         labels.extend(_labels(name, np.shape(truth[name])))
     quantile, shift = np.concatenate(quantiles), np.concatenate(shifts)
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
-    p_each = np.maximum(2.0 * np.minimum(quantile, 1.0 - quantile), 1.0 / total)  # a quantile is known to one draw at best
+    p_each = np.maximum(
+        2.0 * np.minimum(quantile, 1.0 - quantile), 1.0 / total
+    )  # a quantile is known to one draw at best
     p = joint_p(p_each)
     covered = int(((quantile >= 0.05) & (quantile <= 0.95)).sum())
     verdict, why = "agrees", f"90 % intervals cover {covered} of {len(labels)} true values (joint p = {p:.2g})"

@@ -66,7 +66,9 @@ def binomial_p(share: np.ndarray, probability: np.ndarray, draws: np.ndarray) ->
     share, probability, draws = np.broadcast_arrays(share, probability, draws)
     hits = share * draws
     with np.errstate(invalid="ignore", divide="ignore"):
-        at_most = np.where(hits >= draws, 1.0, special.betainc(np.maximum(draws - hits, 1e-300), hits + 1.0, 1.0 - probability))
+        at_most = np.where(
+            hits >= draws, 1.0, special.betainc(np.maximum(draws - hits, 1e-300), hits + 1.0, 1.0 - probability)
+        )
         at_least = np.where(hits <= 0, 1.0, special.betainc(np.maximum(hits, 1e-300), draws - hits + 1.0, probability))
     return np.minimum(1.0, 2.0 * np.minimum(at_most, at_least))
 
@@ -82,7 +84,14 @@ def limit(number: int) -> float:
 
 
 def judge(
-    *, p: float, distance: np.ndarray, error: np.ndarray, tolerance: float, exact_in_the_limit: bool, draws: int, converged: bool
+    *,
+    p: float,
+    distance: np.ndarray,
+    error: np.ndarray,
+    tolerance: float,
+    exact_in_the_limit: bool,
+    draws: int,
+    converged: bool,
 ) -> tuple[Verdict, float, str]:
     """(verdict, upper confidence limit of the worst distance, why), from all distances and their standard errors."""
     distance, error = np.asarray(distance, float).ravel(), np.nan_to_num(np.asarray(error, float).ravel())
@@ -96,7 +105,11 @@ def judge(
         return "undecided", upper, "the draws have not converged: see the row on convergence"
     if upper > tolerance:
         needed = draws * (upper / tolerance) ** 2
-        return "undecided", upper, f"Monte Carlo error too large to tell: about {_round_up(needed):,} draws would (there are {draws:,})"
+        return (
+            "undecided",
+            upper,
+            f"Monte Carlo error too large to tell: about {_round_up(needed):,} draws would (there are {draws:,})",
+        )
     if exact_in_the_limit:
         return "agrees", upper, f"within Monte Carlo error (joint p = {_p(p)}) and within {upper:.2g}"
     return "agrees", upper, f"the approximation is within {upper:.2g}"

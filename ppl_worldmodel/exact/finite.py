@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -52,7 +53,8 @@ def correct(belief: Float[Array, " state"], likelihood: Float[Array, " state"]) 
     total = joint.sum()
     if not isinstance(total, jax.core.Tracer) and not total > 0:
         raise ValueError(
-            f"the observation is impossible under this belief: sum over s of belief {belief} times likelihood {likelihood} is {total}"
+            f"the observation is impossible under this belief: the belief {belief} times the likelihood {likelihood} "
+            f"sums to {total}, not to something positive"
         )
     return joint / total
 
@@ -70,7 +72,7 @@ def evidence(system: FiniteState) -> Float[Array, " time"]:
     return _forward(system)[2]
 
 
-def first_impossible(log_predictive: Float[Array, " time"]) -> int | None:
+def first_impossible(log_predictive: Float[Array | np.ndarray, " time"]) -> int | None:
     """The first time step whose observation is impossible (log predictive -inf), or None. Values must be concrete."""
     impossible = jnp.isneginf(log_predictive)
     return int(jnp.argmax(impossible)) if bool(impossible.any()) else None
@@ -164,10 +166,8 @@ def _forward(system: FiniteState) -> tuple[Array, Array, Array]:
     def step(log_belief, inputs):
         transition, log_likelihood = inputs if varying else (system.transition, inputs)
         predicted = log_belief if order == "emission first" else _move(log_belief, transition)
-        if order == "both states":
-            joint = _move(log_belief, transition, log_likelihood)
-        else:
-            joint = predicted + log_likelihood
+        pair = order == "both states"
+        joint = _move(log_belief, transition, log_likelihood) if pair else predicted + log_likelihood
         log_predictive = _log_sum(joint)
         possible = jnp.isfinite(log_predictive)
         filtered = jnp.where(possible, joint - jnp.where(possible, log_predictive, 0.0), predicted)

@@ -159,7 +159,9 @@ def _onward(system: LinearGaussian) -> tuple[Belief, tuple[Array, ...]]:
     """p(x_1), and the system's matrices (A, b, Q, C, d, R) at each t: the emission at t and the move from t to t + 1."""
     steps, varying = system.observations.shape[0], system.structure.varying
     series = {
-        name: getattr(system, name) if name in varying else jnp.broadcast_to(getattr(system, name), (steps, *getattr(system, name).shape))
+        name: getattr(system, name)
+        if name in varying
+        else jnp.broadcast_to(getattr(system, name), (steps, *getattr(system, name).shape))
         for name in "AbQCdR"
     }
     initial = Belief(system.initial_mean, system.initial_covariance)

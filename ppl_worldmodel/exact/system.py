@@ -79,6 +79,15 @@ class LinearGaussian(NamedTuple):
 
 
 def _describe(head: str, structure: Structure) -> str:
-    lines = (("step", {"transition first": "transition, then emission", "emission first": "emission, then transition",
-                       "both states": "emission given the old and the new state"}[structure.order]), *structure.about)
+    lines = (
+        (
+            "step",
+            {
+                "transition first": "transition, then emission",
+                "emission first": "emission, then transition",
+                "both states": "emission given the old and the new state",
+            }[structure.order],
+        ),
+        *structure.about,
+    )
     return "\n".join([head, *(f"  {label:<12} {text}" for label, text in lines)])

@@ -27,7 +27,8 @@ def of_system(system: System) -> dict[str, xr.DataArray]:
         return {kind: xr.DataArray(np.asarray(past[kind]), dims=("time", "state")) for kind in KINDS}
     past = gaussian.smooth(system)._asdict()
     return {kind: xr.DataArray(np.asarray(past[kind]), dims=("time", "dim")) for kind in KINDS} | {
-        f"{kind}_covariance": xr.DataArray(np.asarray(past[f"{kind}_covariance"]), dims=("time", "dim", "dim_bis")) for kind in KINDS
+        f"{kind}_covariance": xr.DataArray(np.asarray(past[f"{kind}_covariance"]), dims=("time", "dim", "dim_bis"))
+        for kind in KINDS
     }
 
 
@@ -67,14 +68,18 @@ def of_parameter_draws(
     beliefs: dict[str, xr.DataArray] = {}
     for kind in KINDS:
         axis = "state" if isinstance(family, FiniteState) else "dim"
-        each = xr.DataArray(past[kind].reshape(chains, kept, *past[kind].shape[1:]), dims=("chain", "draw", "time", axis))
+        each = xr.DataArray(
+            past[kind].reshape(chains, kept, *past[kind].shape[1:]), dims=("chain", "draw", "time", axis)
+        )
         beliefs |= _estimated(kind, each)
         if axis == "dim":
             within = past[f"{kind}_covariance"].mean(axis=0)
             centred = each - each.mean(("chain", "draw"))
             between = (centred * centred.rename(dim="dim_bis")).mean(("chain", "draw"))
             beliefs[f"{kind}_covariance"] = between + xr.DataArray(within, dims=("time", "dim", "dim_bis"))
-            variances = xr.DataArray(np.diagonal(past[f"{kind}_covariance"], axis1=-2, axis2=-1).reshape(each.shape), dims=each.dims)
+            variances = xr.DataArray(
+                np.diagonal(past[f"{kind}_covariance"], axis1=-2, axis2=-1).reshape(each.shape), dims=each.dims
+            )
             spread = _estimated(f"{kind}_variance", variances + centred**2)
             beliefs[f"{kind}_variance_mcse"] = spread[f"{kind}_variance_mcse"]
     return beliefs, np.asarray(log_predictive).reshape(chains, length, -1)
@@ -110,7 +115,9 @@ def _map(model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array]
     """`of(system)` for every draw, in one compiled loop over batches of draws."""
     from ppl_worldmodel.program.read import system_at
 
-    run = jax.jit(lambda draws: jax.lax.map(lambda parameters: of(system_at(model, data, parameters)), draws, batch_size=100))
+    run = jax.jit(
+        lambda draws: jax.lax.map(lambda parameters: of(system_at(model, data, parameters)), draws, batch_size=100)
+    )
     return jax.tree.map(np.asarray, run(dict(flat)))
 
 

@@ -24,13 +24,16 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
         if parameters is None:
-            raise DataError("the exact engine answers at given parameters: exact_engine(parameters={...}); to learn them, use nuts or svi")
+            raise DataError(
+                "the exact engine answers at given parameters: exact_engine(parameters={...}); to learn them, use nuts or svi"
+            )
         system = read(model, data, parameters)
         terms = np.asarray(log_predictive(system))
         impossible = finite.first_impossible(terms)
         if impossible is not None:
             raise DataError(
-                f"the observation at time step {impossible} (counted from 0) is impossible under the model: its log predictive is -inf, "
+                f"the observation at time step {impossible} (counted from 0) is impossible under the model: its log predictive is "
+                f"-inf, "
                 "and so is the evidence; check the data there, and the zeros of T and of the emissions"
             )
         return tree.build(
@@ -39,7 +42,9 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
             key=key,
             started=started,
             engine="exact",
-            algorithm="forward and backward recursion" if isinstance(system, FiniteState) else "Kalman filter and smoother",
+            algorithm="forward and backward recursion"
+            if isinstance(system, FiniteState)
+            else "Kalman filter and smoother",
             question=tree.STATES,
             family=type(system).__name__,
             beliefs_from=belief.FROM_RECURSION,

@@ -112,7 +112,9 @@ def _log_density_of_steps(
         if jnp.ndim(values) and values.shape[0] == steps:
             total = total + values.reshape(steps, -1).sum(axis=1)
         elif name != initial:
-            raise NotExactlySolvable(f"gibbs cannot place the site '{name}' in time: its log density has shape {jnp.shape(values)}", "exact")
+            raise NotExactlySolvable(
+                f"gibbs cannot place the site '{name}' in time: its log density has shape {jnp.shape(values)}", "exact"
+            )
     return jnp.concatenate([terms[initial].reshape(1), total])
 
 
@@ -139,7 +141,9 @@ def _chain(log_joint: Callable, num_states: int, length: int, num_warmup: int, n
     def run(key: Array) -> Array:
         key_start, key_warmup, key_draws = jax.random.split(key, 3)
         start = _start(log_joint, num_states, length, key_start)
-        path, _ = lax.scan(lambda path, key: (sweep(path, key)[0], None), start, jax.random.split(key_warmup, num_warmup))
+        path, _ = lax.scan(
+            lambda path, key: (sweep(path, key)[0], None), start, jax.random.split(key_warmup, num_warmup)
+        )
         return lax.scan(sweep, path, jax.random.split(key_draws, num_samples))[1]
 
     return run

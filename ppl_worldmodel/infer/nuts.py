@@ -103,8 +103,15 @@ def nuts(
 
 def _stats(mcmc: MCMC) -> dict[str, np.ndarray]:
     """What NUTS noted, under ArviZ's names."""
-    names = {"num_steps": "n_steps", "potential_energy": "lp", "accept_prob": "acceptance_rate", "adapt_state.step_size": "step_size"}
-    noted = {names.get(name, name): np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
+    names = {
+        "num_steps": "n_steps",
+        "potential_energy": "lp",
+        "accept_prob": "acceptance_rate",
+        "adapt_state.step_size": "step_size",
+    }
+    noted = {
+        names.get(name, name): np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()
+    }
     return noted | {"lp": -noted["lp"], "tree_depth": np.ceil(np.log2(noted["n_steps"] + 1)).astype(int)}
 
 

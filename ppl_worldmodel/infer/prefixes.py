@@ -17,7 +17,11 @@ def chosen_prefixes(prefixes: int | Sequence[int], steps: int) -> list[int]:
 
 
 def with_prefixes(
-    last_states: Callable[[int, jax.Array], np.ndarray], prefixes: list[int], steps: int, key: jax.Array, num_states: int | None
+    last_states: Callable[[int, jax.Array], np.ndarray],
+    prefixes: list[int],
+    steps: int,
+    key: jax.Array,
+    num_states: int | None,
 ) -> dict[str, xr.DataArray]:
     """The filtered beliefs at the prefixes asked for, NaN at all other time steps.
 
@@ -25,6 +29,11 @@ def with_prefixes(
     """
     if not prefixes:
         return {}
-    draws = np.stack([last_states(t, key) for t, key in zip(prefixes, jax.random.split(key, len(prefixes)), strict=True)], axis=2)
+    draws = np.stack(
+        [last_states(t, key) for t, key in zip(prefixes, jax.random.split(key, len(prefixes)), strict=True)], axis=2
+    )
     beliefs = of_state_draws("filtered", draws, num_states)
-    return {name: values.assign_coords(time=prefixes).reindex(time=range(steps)).drop_vars("time") for name, values in beliefs.items()}
+    return {
+        name: values.assign_coords(time=prefixes).reindex(time=range(steps)).drop_vars("time")
+        for name, values in beliefs.items()
+    }

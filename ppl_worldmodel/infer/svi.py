@@ -66,14 +66,18 @@ def svi(
         fitted = SVI(standard, approximation, optimiser, Trace_ELBO(num_particles=num_particles)).run(
             key_fit, num_steps, progress_bar=progress, stable_update=True
         )
-        points, log_ratio = _draw(standard, approximation, fitted.params, jax.random.split(key_draws, num_samples))
+        points, ratios = _draw(standard, approximation, fitted.params, jax.random.split(key_draws, num_samples))
         draws = jax.jit(lambda points: jax.lax.map(constrain, points, batch_size=200))(points)
         posterior = {name: np.asarray(value)[None] for name, value in draws.items()}
         sampled = time.perf_counter() - started
-        log_ratio = np.asarray(log_ratio)
+        log_ratio = np.asarray(ratios)
         if parameters is None:
             beliefs, log_predictive = belief.of_parameter_draws(model, data, posterior)
-            told: Any = {"question": tree.PARAMETERS, "beliefs_from": belief.FROM_PARAMETERS, "log_predictive": log_predictive}
+            told: Any = {
+                "question": tree.PARAMETERS,
+                "beliefs_from": belief.FROM_PARAMETERS,
+                "log_predictive": log_predictive,
+            }
         else:
             aligned = belief.aligned_states(posterior, system)
             beliefs = belief.of_state_draws("smoothed", aligned, None)
@@ -92,7 +96,9 @@ def svi(
 
 
 def _standardised(program: Callable, data: Mapping[str, Any], key: jax.Array) -> tuple[Callable, Callable, jax.Array]:
-    """The program over one vector u, in units of its prior standard deviations around its prior mean, the map u -> latent sites, and a start u = 0.
+    """The program over one vector u, in units of its prior standard deviations around its prior mean.
+
+    Returns it with the map u -> latent sites and the start u = 0.
 
     An optimiser takes steps of one size; without this a level near 1000 and a scale near 1 would not both be found.
     """

@@ -52,7 +52,8 @@ def build(
     constant = {
         name: np.asarray(value)
         for name, value in data.items()
-        if value is not None and not any(np.array_equal(value, series, equal_nan=True) for series in map(_float, observed.values()))
+        if value is not None
+        and not any(np.array_equal(value, series, equal_nan=True) for series in map(_float, observed.values()))
     }
     steps = max((series.shape[0] for series in observed.values()), default=0)
     groups: dict[str, xr.Dataset] = {"posterior": _draws(posterior, steps)}
@@ -73,7 +74,9 @@ def build(
         "key": json.dumps(np.asarray(jax.random.key_data(key)).tolist()),
         "seconds": time.perf_counter() - started,
         "dtype": str(next(iter(beliefs.values())).dtype) if beliefs else str(jax.numpy.zeros(()).dtype),
-        "versions": json.dumps({name: version(name) for name in ("ppl_worldmodel", "numpyro", "jax", "arviz", "numpy")}),
+        "versions": json.dumps(
+            {name: version(name) for name in ("ppl_worldmodel", "numpyro", "jax", "arviz", "numpy")}
+        ),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **more,
     }
@@ -95,11 +98,18 @@ def _float(series: np.ndarray) -> np.ndarray:
 
 
 def _draws(values: Mapping[str, Any], steps: int | None) -> xr.Dataset:
-    return xr.Dataset({name: (("chain", "draw", *_dims(name, np.shape(value)[2:], steps)), np.asarray(value)) for name, value in values.items()})
+    return xr.Dataset(
+        {
+            name: (("chain", "draw", *_dims(name, np.shape(value)[2:], steps)), np.asarray(value))
+            for name, value in values.items()
+        }
+    )
 
 
 def _plain(values: Mapping[str, np.ndarray], steps: int) -> xr.Dataset:
-    return xr.Dataset({name: (_dims(name, np.shape(value), steps), np.asarray(value)) for name, value in values.items()})
+    return xr.Dataset(
+        {name: (_dims(name, np.shape(value), steps), np.asarray(value)) for name, value in values.items()}
+    )
 
 
 def _dims(name: str, shape: tuple[int, ...], steps: int | None) -> Dims:

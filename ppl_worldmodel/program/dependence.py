@@ -26,7 +26,14 @@ def _walk(jaxpr: Any, sources: list[frozenset]) -> list[frozenset]:
         incoming = [look_up(atom) for atom in equation.invars]
         inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
         inner = getattr(inner, "jaxpr", inner)
-        is_call = equation.primitive.name in ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call")
+        is_call = equation.primitive.name in (
+            "jit",
+            "pjit",
+            "closed_call",
+            "core_call",
+            "custom_jvp_call",
+            "custom_vjp_call",
+        )
         if is_call and inner is not None and len(inner.invars) == len(incoming):
             outgoing = _walk(inner, incoming)
         else:

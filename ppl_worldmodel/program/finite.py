@@ -21,7 +21,9 @@ def read_finite(scan: Scan, initial: dict[int, Sample], step: Step) -> FiniteSta
         raise NotExactlySolvable(f"the step carries several discrete sites ({names}): combine them into one state")
     ((leaf, site),) = step.states.items()
     if not site.fn.has_enumerate_support:
-        raise NotExactlySolvable(f"the states of site '{site.name}' ({kind(site.fn)}) cannot be listed: its support is not finite")
+        raise NotExactlySolvable(
+            f"the states of site '{site.name}' ({kind(site.fn)}) cannot be listed: its support is not finite"
+        )
     support = site.fn.enumerate_support(expand=False).reshape(-1)
 
     def run(old: Array, new: Array, inputs: Any) -> list[Sample]:
@@ -43,10 +45,8 @@ def read_finite(scan: Scan, initial: dict[int, Sample], step: Step) -> FiniteSta
     old, new = index[0], index[0]
     homogeneous = 1 not in dependence(row, old, first)
     rows = jax.vmap(row, in_axes=(0, None))
-    if homogeneous:
-        transition = rows(index, first)
-    else:
-        transition = jax.vmap(lambda inputs: rows(index, inputs), axis_size=scan.length)(series)
+    each = jax.vmap(lambda inputs: rows(index, inputs), axis_size=scan.length)
+    transition = rows(index, first) if homogeneous else each(series)
 
     needs = dependence(likelihood, old, new, first)
     order: Order = "transition first"
@@ -55,9 +55,9 @@ def read_finite(scan: Scan, initial: dict[int, Sample], step: Step) -> FiniteSta
     states = {
         "transition first": lambda inputs: jax.vmap(lambda new: likelihood(old, new, inputs))(index),
         "emission first": lambda inputs: jax.vmap(lambda old: likelihood(old, new, inputs))(index),
-        "both states": lambda inputs: jax.vmap(
-            lambda old: jax.vmap(lambda new: likelihood(old, new, inputs))(index)
-        )(index),
+        "both states": lambda inputs: jax.vmap(lambda old: jax.vmap(lambda new: likelihood(old, new, inputs))(index))(
+            index
+        ),
     }[order]
     log_likelihood = jax.vmap(states, axis_size=scan.length)(series)
 
@@ -80,5 +80,3 @@ def _initial(scan: Scan, initial: dict[int, Sample], leaf: int, support: Array) 
 
 def _first_state(initial: dict[int, Sample], leaf: int) -> str:
     return f"first state from '{initial[leaf].name}'" if leaf in initial else "first state known"
-
-

@@ -118,7 +118,9 @@ def _gaussian(site: Sample) -> tuple[Array, Array, Array]:
     """Mean, covariance and value (NaN where masked) of a Gaussian site, as flat vectors; refused if it is not Gaussian."""
     fn, shape, missing = site.fn, site.fn.shape(), jnp.zeros((), bool)
     if site.scale is not None:
-        raise NotExactlySolvable(f"site '{site.name}' has a scaled density (handlers.scale): a Gaussian step cannot have one")
+        raise NotExactlySolvable(
+            f"site '{site.name}' has a scaled density (handlers.scale): a Gaussian step cannot have one"
+        )
     mean, layers = fn.mean, [fn]
     while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
         if isinstance(fn, dist.MaskedDistribution):
@@ -135,7 +137,9 @@ def _gaussian(site: Sample) -> tuple[Array, Array, Array]:
         matrix = jnp.broadcast_to(fn.covariance_matrix, (*shape, shape[-1])).reshape(-1, shape[-1], shape[-1])
         covariance = block_diag(*matrix)
     else:
-        raise NotExactlySolvable(f"site '{site.name}' is {kind(site.fn)}: beside a continuous state only Gaussian sites are read exactly")
+        raise NotExactlySolvable(
+            f"site '{site.name}' is {kind(site.fn)}: beside a continuous state only Gaussian sites are read exactly"
+        )
     value = jnp.where(jnp.broadcast_to(missing, shape), jnp.nan, site.value).reshape(-1)
     return jnp.broadcast_to(mean, shape).reshape(-1), covariance, value
 

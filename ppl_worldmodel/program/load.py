@@ -6,7 +6,6 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from ppl_worldmodel.catalogue import shipped
 from ppl_worldmodel.errors import DataError, LoadError
 from ppl_worldmodel.program.simulate import as_data, simulate
 
@@ -37,12 +37,6 @@ class Loaded(NamedTuple):
     module: ModuleType
 
 
-def shipped() -> list[str]:
-    """Names of the models that come with the package: the files of its folder."""
-    folder = files("ppl_worldmodel.models")
-    return sorted(entry.name.removesuffix(".py") for entry in folder.iterdir() if entry.name.endswith(".py") and entry.name != "__init__.py")
-
-
 def load(name_or_path: str) -> Loaded:
     """The model of a shipped name ("nile") or of the user's own file ("path/to/model.py"), which needs only a function `model`."""
     path = Path(name_or_path)
@@ -52,13 +46,19 @@ def load(name_or_path: str) -> Loaded:
         module, name = importlib.import_module(f"ppl_worldmodel.models.{name_or_path}"), name_or_path
     else:
         raise LoadError(
-            f"there is no shipped model '{name_or_path}': give one of {', '.join(shipped())}, or the path of a file that ends in .py"
+            f"there is no shipped model '{name_or_path}': give one of {', '.join(shipped())}, "
+            f"or the path of a file that ends in .py"
         )
     model = getattr(module, "model", None)
     if not callable(model):
-        functions = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
+        functions = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        ]
         raise LoadError(
-            f"{name_or_path} has no function `model`: name the NumPyro program `model` (the file's functions: {', '.join(functions) or 'none'})"
+            f"{name_or_path} has no function `model`: name the NumPyro program `model` "
+            f"(the file's functions: {', '.join(functions) or 'none'})"
         )
     truth = getattr(module, "truth", None)
     coords = {key: [_plain(label) for label in labels] for key, labels in getattr(module, "coords", {}).items()}
@@ -75,8 +75,10 @@ def default_data(loaded: Loaded, seed: int, num_steps: int | None = None) -> tup
     if callable(data):
         return dict(data()), f"the data that come with the model '{loaded.name}'"
     if loaded.truth is None:
-        raise DataError(f"the model '{loaded.name}' has neither data nor a truth to simulate from: give --data FILE.csv")
-    arguments = _simulation_arguments(loaded, num_steps)
+        raise DataError(
+            f"the model '{loaded.name}' has neither data nor a truth to simulate from: give --data FILE.csv"
+        )
+    arguments = simulation_arguments(loaded, num_steps)
     sites = simulate(loaded.model, loaded.truth, jax.random.key(seed), **arguments)
     # What only sets the length of a simulation is settled once there are data.
     kept = {name: value for name, value in arguments.items() if name != "num_steps"}
@@ -94,7 +96,9 @@ def read_csv(loaded: Loaded, path: str, columns: Sequence[str] = ()) -> dict[str
         table = pd.read_csv(path, skipinitialspace=True)
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read '{path}' as CSV: {error}") from error
-    arguments = [name for name, argument in inspect.signature(loaded.model).parameters.items() if argument.default is None]
+    arguments = [
+        name for name, argument in inspect.signature(loaded.model).parameters.items() if argument.default is None
+    ]
     wanted = _wanted(loaded, list(table.columns), arguments, columns, path)
     return {argument: _series(table, names, path) for argument, names in wanted.items()}
 
@@ -112,13 +116,16 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise LoadError(f"there is no file '{path}': give the path of a Python file with a function `model`")
     spec = importlib.util.spec_from_file_location(f"_worldmodel_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise LoadError(f"'{path}' is not valid Python: {error.msg}, line {error.lineno}: {(error.text or '').strip()}") from error
+        raise LoadError(
+            f"'{path}' is not valid Python: {error.msg}, line {error.lineno}: {(error.text or '').strip()}"
+        ) from error
     except Exception as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = f", line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
@@ -126,7 +133,8 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _simulation_arguments(loaded: Loaded, num_steps: int | None) -> dict[str, Any]:
+def simulation_arguments(loaded: Loaded, num_steps: int | None = None) -> dict[str, Any]:
+    """What a simulation of the program is given: its `simulation_inputs`, or its length, if one is asked for."""
     takes = {} if num_steps is None else {"num_steps": num_steps}
     if hasattr(loaded.module, "simulation_inputs"):
         return dict(loaded.module.simulation_inputs(**takes))
@@ -135,10 +143,15 @@ def _simulation_arguments(loaded: Loaded, num_steps: int | None) -> dict[str, An
     return takes
 
 
-def _wanted(loaded: Loaded, header: list[str], arguments: list[str], columns: Sequence[str], path: str) -> dict[str, list[str]]:
+def _wanted(
+    loaded: Loaded, header: list[str], arguments: list[str], columns: Sequence[str], path: str
+) -> dict[str, list[str]]:
     """{argument: names of its columns}, checked against the header."""
     if columns:
-        pairs = [entry.partition("=")[::2] if "=" in entry else (arguments[0] if arguments else "", entry) for entry in columns]
+        pairs = [
+            entry.partition("=")[::2] if "=" in entry else (arguments[0] if arguments else "", entry)
+            for entry in columns
+        ]
         wanted = {argument: names.split(",") for argument, names in pairs}
     elif loaded.columns:
         wanted = {argument: names.split(",") for argument, names in loaded.columns.items()}
@@ -153,11 +166,14 @@ def _wanted(loaded: Loaded, header: list[str], arguments: list[str], columns: Se
         )
     for argument, names in wanted.items():
         if argument not in inspect.signature(loaded.model).parameters:
-            raise DataError(f"the program takes no argument '{argument}': it takes {', '.join(inspect.signature(loaded.model).parameters)}")
+            raise DataError(
+                f"the program takes no argument '{argument}': it takes {', '.join(inspect.signature(loaded.model).parameters)}"
+            )
         for name in names:
             if name not in header:
                 raise DataError(
-                    f"'{path}' has no column '{name}' (for the argument '{argument}'): its columns are {', '.join(header)}; choose with --column"
+                    f"'{path}' has no column '{name}' (for the argument '{argument}'): "
+                    f"its columns are {', '.join(header)}; choose with --column"
                 )
     return wanted
 
@@ -168,7 +184,8 @@ def _series(table: pd.DataFrame, names: list[str], path: str) -> np.ndarray:
             numbers = pd.to_numeric(table[name], errors="coerce")
             row = int(np.argmax((numbers.isna() & table[name].notna()).to_numpy()))
             raise DataError(
-                f"column '{name}' of '{path}' holds {table[name].iloc[row]!r} in row {row + 2} (the header is row 1): expected a number, "
+                f"column '{name}' of '{path}' holds {table[name].iloc[row]!r} in row {row + 2} (the header is row 1): "
+                f"expected a number, "
                 "or an empty cell for a missing value"
             )
     values = [table[name].to_numpy() for name in names]

@@ -1,4 +1,7 @@
-"""What are a program's parameters, and what happens when they are given?  Sites sampled before the scan, the initial state aside."""
+"""What are a program's parameters, and what happens when they are given?
+
+Parameters are the sites sampled before the scan, the initial state aside.
+"""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -58,7 +61,9 @@ class Collect(Messenger):
         elif name in self.parameters:
             msg["value"] = _checked(name, self.parameters[name], fn)
         else:
-            raise DataError(f"parameter '{name}' {fn.shape()} is missing from the given parameters {sorted(self.parameters)}: add it")
+            raise DataError(
+                f"parameter '{name}' {fn.shape()} is missing from the given parameters {sorted(self.parameters)}: add it"
+            )
         self.inside[name] = jnp.asarray(fn.support(msg["value"]))
         self.found[name] = Sample(name, fn, msg["value"], False, msg["scale"])
 

@@ -39,9 +39,7 @@ class _Faults(NamedTuple):
     misses: dict[str, Array]
 
 
-def read(
-    model: Callable, data: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
-) -> System:
+def read(model: Callable, data: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None) -> System:
     """Read the exact structure of a NumPyro program off the program itself.
 
     model       an ordinary NumPyro program with one `numpyro.contrib.control_flow.scan` over time
@@ -79,7 +77,11 @@ def read(
     check_inside(values or {}, inside, supports)
     _raise(faults)
     _raise_nan(system)
-    gaps = sum(int(np.isnan(leaf).sum()) for leaf in jax.tree.leaves(arguments) if np.issubdtype(jnp.result_type(leaf), np.inexact))
+    gaps = sum(
+        int(np.isnan(leaf).sum())
+        for leaf in jax.tree.leaves(arguments)
+        if np.issubdtype(jnp.result_type(leaf), np.inexact)
+    )
     about = [
         (label, f"{text}, {f'{gaps} missing' if gaps else 'none missing'}" if label == "observation" else text)
         for label, text in system.structure.about
@@ -152,11 +154,14 @@ def _raise(faults: _Faults) -> None:
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(np.atleast_1d(wrong))[0])
             row = f"row {list(at)} sums" if np.ndim(sums) else "it sums"
-            raise DataError(f"{what} does not sum to one: {row} to {np.atleast_1d(sums)[at]:.6g}; make every row sum to one")
+            raise DataError(
+                f"{what} does not sum to one: {row} to {np.atleast_1d(sums)[at]:.6g}; make every row sum to one"
+            )
     for name, outside in faults.outside.items():
         if np.any(outside):
             raise DataError(
-                f"the observation of site '{name}' at time step {int(np.argmax(outside))} (counted from 0) is outside the support of "
+                f"the observation of site '{name}' at time step {int(np.argmax(outside))} (counted from 0) is outside the "
+                f"support of "
                 "its distribution: check the data (categories count from 0)"
             )
     for name, misses in faults.misses.items():

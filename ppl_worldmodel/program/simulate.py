@@ -12,7 +12,9 @@ from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites, run_step
 
 
-def simulate(model: Callable, parameters: Mapping[str, Any] | None, key: jax.Array, **arguments: Any) -> dict[str, jax.Array]:
+def simulate(
+    model: Callable, parameters: Mapping[str, Any] | None, key: jax.Array, **arguments: Any
+) -> dict[str, jax.Array]:
     """Run the program forward, seeded: the value of every site by name, series with a leading axis time.
 
     parameters  values of its parameter sites (those left out are drawn from the prior)
@@ -42,7 +44,9 @@ def as_data(model: Callable, sites: Mapping[str, jax.Array], arguments: Mapping[
         if match is None and len(free) == 1 and len(emitted) == 1:
             (match,) = emitted
         if match is None:
-            raise DataError(f"no simulated site stands for the argument '{name}': name it after one of {sorted(emitted)}")
+            raise DataError(
+                f"no simulated site stands for the argument '{name}': name it after one of {sorted(emitted)}"
+            )
         data[name] = emitted[match]
     return data
 

@@ -83,7 +83,9 @@ def run_step(step: Callable, carry: Any, inputs: Any, values: Mapping[str, Any])
 def _scan_of(msg: dict) -> Scan:
     """The scan in a control_flow message, with the values that inner handlers (condition, substitute) give to its sites."""
     if msg["fn"] is not scan_wrapper:
-        raise NotExactlySolvable("the program branches with numpyro's cond, which cannot be read: use jnp.where inside the step")
+        raise NotExactlySolvable(
+            "the program branches with numpyro's cond, which cannot be read: use jnp.where inside the step"
+        )
     step, init, inputs, length, reverse = msg["args"]
     if reverse:
         raise NotExactlySolvable("the scan runs backwards (reverse=True), which cannot be read: scan forwards")
@@ -95,6 +97,8 @@ def _scan_of(msg: dict) -> Scan:
                 f"an input of the scan has shape {jnp.shape(leaf)}, expected a leading time axis of length {length}: "
                 "give series of equal length"
             )
+    # Inside a real scan the step meets JAX arrays only, never the user's NumPy scalars.
+    init, inputs = jax.tree.map(jnp.asarray, (init, inputs))
     for kind, values in msg["kwargs"]["substitute_stack"]:
         if callable(values):
             raise NotExactlySolvable(f"the handler '{kind}' around the program gives values by a function: give a dict")

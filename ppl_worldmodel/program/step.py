@@ -44,8 +44,10 @@ def take_apart(scan: Scan) -> Step:
     inputs = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
     carry, _, sites = run_step(scan.step, scan.init, inputs, {})
     after = jax.tree.leaves(carry)
-    if jax.tree.structure(carry) != treedef:
-        raise NotExactlySolvable(f"the step returns a carry of structure {jax.tree.structure(carry)}, but was given {treedef}")
+    if str(jax.tree.structure(carry)) != str(treedef):
+        raise NotExactlySolvable(
+            f"the step returns a carry of structure {jax.tree.structure(carry)}, but was given {treedef}"
+        )
     latent = {site.name: site for site in sites if not site.observed}
     states = {i: site for i, leaf in enumerate(after) for site in latent.values() if leaf is site.value}
     loose = set(latent) - {site.name for site in states.values()}
@@ -83,11 +85,17 @@ def _run_along(scan: Scan, states: dict[int, Sample], along: dict[int, Array], t
                 f"leaf {i} of the carry is computed from the state and is not itself a sampled state: carry only sampled states, "
                 "and values that do not depend on them"
             )
-    return lax.scan(lambda along, inputs: (step(along, values, inputs), along), along, scan.inputs, length=scan.length)[1]
+    return lax.scan(lambda along, inputs: (step(along, values, inputs), along), along, scan.inputs, length=scan.length)[
+        1
+    ]
 
 
 def kind(fn: Distribution) -> str:
     """The family of a distribution, masks and batches aside, as its user wrote it."""
-    while hasattr(fn, "base_dist") and type(fn).__name__ in ("MaskedDistribution", "Independent", "ExpandedDistribution"):
+    while hasattr(fn, "base_dist") and type(fn).__name__ in (
+        "MaskedDistribution",
+        "Independent",
+        "ExpandedDistribution",
+    ):
         fn = fn.base_dist
     return type(fn).__name__.removesuffix("Probs").removesuffix("Logits")

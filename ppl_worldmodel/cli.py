@@ -1,0 +1,176 @@
+"""The command `worldmodel`.  Standard output is the result, standard error the progress.
+
+Heavy imports happen inside the commands, so that `--help` answers at once.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+EXAMPLES = """examples:
+  worldmodel models                                    what is there
+  worldmodel check nile                                learn the parameters, check NUTS and SVI, write out/nile/report.html
+  worldmodel check two_state_pomdp --known             at the true parameters: exact filter and smoother against Gibbs
+  worldmodel check my_model.py --data my.csv --column observations=flow
+  worldmodel simulate tracker --steps 100 > track.csv
+  worldmodel report out/nile/result.nc                 draw the page again
+
+exit status: 0 everything agrees, 1 something disagrees or is undecided, 2 the call is wrong, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(arguments)
+    options.command_line = arguments
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        message = _message(error, getattr(options, "model", None))
+        if message is None:
+            raise
+        print(f"worldmodel: {message}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="worldmodel",
+        description="Check Bayesian world models: exact beliefs read off a NumPyro program, against MCMC and SVI.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, help: str, run: Any, examples: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".", epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print the result as JSON, for scripts")
+        return added
+
+    def takes_model(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "model", metavar="MODEL|FILE.py", help="a shipped model, or your file with a NumPyro program `model`"
+        )
+        added.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+        added.add_argument("--steps", type=int, metavar="N", help="length of a simulated series")
+        added.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="ARGUMENT=VALUE",
+            help="another argument of the program, such as num_states=2",
+        )
+
+    command(
+        "models",
+        "list the models that come with the package",
+        _models,
+        "  worldmodel models\n  worldmodel models --json",
+    )
+
+    simulate = command(
+        "simulate", "run a program forward at its truth and print the series as CSV", _simulate,
+        "  worldmodel simulate two_state_pomdp --steps 20\n  worldmodel simulate tracker --seed 3 --out track.csv",
+    )  # fmt: skip
+    takes_model(simulate)
+    simulate.add_argument("--out", metavar="FILE.csv", help="write there instead of to standard output")
+
+    check = command(
+        "check", "run several engines on one model and say which beliefs can be trusted", _check,
+        "  worldmodel check earthquakes --set num_states=2\n"
+        "  worldmodel check two_state_pomdp --known --engines exact,gibbs\n"
+        "  worldmodel check my_model.py --data my.csv --column observations=flow --out out/mine\n"
+        "  worldmodel check nile --known --parameters '{\"level_scale\": 38.3, \"observation_scale\": 122.9}'",
+    )  # fmt: skip
+    takes_model(check)
+    check.add_argument("--data", metavar="FILE.csv", help="your data, with a header; an empty cell is a missing value")
+    check.add_argument(
+        "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",
+        help="which column is which argument of the program (X,Y for a vector); may be given several times",
+    )  # fmt: skip
+    check.add_argument(
+        "--known",
+        action="store_true",
+        help="ask at the true (or given, or posterior mean) parameters, not learning them",
+    )
+    check.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the parameter values to ask at")
+    check.add_argument(
+        "--engines", default="", metavar="NAMES", help="of exact, nuts, svi, svi_full_rank, gibbs; comma-separated"
+    )
+    check.add_argument("--out", metavar="DIR", help="where report.html and result.nc go (default out/MODEL)")
+    check.add_argument(
+        "--fast", action="store_true", help="a tenth of the draws: to see that it runs, not to decide anything"
+    )
+
+    report = command(
+        "report", "draw the page of a saved result again", _report,
+        "  worldmodel report out/nile/result.nc\n  worldmodel report out/nile/result.nc --out nile.html",
+    )  # fmt: skip
+    report.add_argument("result", metavar="RESULT.nc", help="a result.nc that `worldmodel check` wrote")
+    report.add_argument("--out", metavar="FILE.html", help="the page to write (default: report.html beside the result)")
+    return parser
+
+
+def _models(options: argparse.Namespace) -> int:
+    from ppl_worldmodel.catalogue import catalogue
+
+    rows = catalogue()
+    if options.json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return 0
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{row.name:<{width}}  {row.data:<10}  {row.about}")
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from ppl_worldmodel.commands import simulate
+
+    return simulate(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ppl_worldmodel.commands import check
+
+    return check(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ppl_worldmodel.commands import report
+
+    return report(options)
+
+
+def _message(error: Exception, model: str | None) -> str | None:
+    """What to tell the user about an error that he can mend; None if it is a fault of ours."""
+    import traceback
+
+    from ppl_worldmodel.errors import WorldModelError
+
+    if isinstance(error, WorldModelError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: '{error.filename}'"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if model and frame.filename.endswith(model)]
+    if frames and str(model).endswith(".py"):
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        return (
+            f"the program in '{model}' fails at line {frames[-1].lineno} ({frames[-1].line}): {type(error).__name__}: "
+            f"{first_line}\n"
+            "Run the program by itself first: numpyro.handlers.seed(model, 0)(**data)."
+        )
+    return None

@@ -1,0 +1,221 @@
+"""What the commands do, once the heavy libraries may be loaded."""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ppl_worldmodel.checks.check import from_dataset
+from ppl_worldmodel.checks.verdict import disagreement
+from ppl_worldmodel.errors import DataError, WorldModelError
+from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load, read_csv, simulation_arguments
+from ppl_worldmodel.program.simulate import simulate as run_forward
+from ppl_worldmodel.reports.report import report as draw
+from ppl_worldmodel.reports.table import as_table
+from ppl_worldmodel.run import run
+from ppl_worldmodel.terminal import err, out
+
+
+def check(options: argparse.Namespace) -> int:
+    """`worldmodel check`: run, print the table, write report.html and result.nc."""
+    loaded = load(options.model)
+    extra = _settings(options.set)
+    data, data_from, simulated = _data(loaded, options, extra)
+    check_arguments(loaded.model, data)
+    if options.parameters and not options.known:
+        raise WorldModelError("--parameters gives values to ask at: add --known")
+    tree = run(
+        loaded,
+        data,
+        data_from=data_from,
+        simulated=simulated,
+        known=options.known,
+        parameters=_parameters(options.parameters),
+        engines=[name for name in options.engines.split(",") if name],
+        seed=options.seed,
+        fast=options.fast,
+        progress=err.is_terminal,
+        say=lambda line: err.print(line, markup=False),
+        command="worldmodel " + shlex.join(options.command_line),
+    )
+    folder = Path(options.out or f"out/{loaded.name}{'_known' if options.known else ''}")
+    folder.mkdir(parents=True, exist_ok=True)
+    result = save(tree, folder / "result.nc")
+    page = draw(tree, folder / "report.html")
+    findings = from_dataset(tree["checks"].to_dataset())
+    if options.json:
+        rows = [{key: _json(value) for key, value in finding._asdict().items()} for finding in findings]
+        seconds = round(float(tree.attrs["seconds"]), 1)
+        summary = {
+            "model": loaded.name,
+            "mode": tree.attrs["mode"],
+            "checks": rows,
+            "report": str(page),
+            "result": str(result),
+        }
+        print(json.dumps(summary | {"seconds": seconds}, indent=2))
+    else:
+        out.print(as_table(findings), soft_wrap=False, width=None if out.is_terminal else 150)
+        out.print(f"\n{_summary(findings)}\nreport  {page}\nresult  {result}", markup=False, soft_wrap=True)
+    return 1 if disagreement(findings) else 0
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """`worldmodel simulate`: every series of one forward run, as CSV."""
+    loaded = load(options.model)
+    if loaded.truth is None:
+        raise WorldModelError(
+            f"the model '{options.model}' has no `truth` to simulate from: add `truth = {{...}}` to its file"
+        )
+    arguments = simulation_arguments(loaded, options.steps) | _settings(options.set)
+    check_arguments(loaded.model, arguments)
+    sites = run_forward(loaded.model, loaded.truth, jax.random.key(options.seed), **arguments)
+    series = {name: np.asarray(value) for name, value in sites.items() if name not in loaded.truth and np.ndim(value)}
+    length = max(value.shape[0] for value in series.values())
+    given = {name: np.asarray(value) for name, value in arguments.items() if np.shape(value)[:1] == (length,)}
+    columns = {"time": np.arange(length)}
+    for name, value in (given | {name: value for name, value in series.items() if value.shape[0] == length}).items():
+        parts = value.reshape(length, -1)
+        columns |= {name if value.ndim == 1 else f"{name}_{i}": parts[:, i] for i in range(parts.shape[1])}
+    table = pd.DataFrame(columns)
+    text = json.dumps(table.to_dict(orient="list")) + "\n" if options.json else table.to_csv(index=False)
+    if options.out:
+        _replace(Path(options.out), lambda temporary: temporary.write_text(text))
+        err.print(f"wrote {options.out}", markup=False)
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """`worldmodel report`: the page of a saved result, and its findings again."""
+    path = Path(options.result)
+    if not path.is_file():
+        raise WorldModelError(f"there is no file '{path}': give the result.nc that `worldmodel check` wrote")
+    try:
+        tree = xr.open_datatree(path, engine="h5netcdf").load()
+    except (OSError, ValueError) as error:
+        raise WorldModelError(f"'{path}' cannot be read as NetCDF: {error}") from error
+    if "checks" not in tree.children or "engines" not in tree.children:
+        raise WorldModelError(
+            f"'{path}' is not the result of `worldmodel check`: it has the groups {', '.join(tree.children) or 'none'}"
+        )
+    page = draw(tree, Path(options.out) if options.out else path.parent / "report.html")
+    findings = from_dataset(tree["checks"].to_dataset())
+    if options.json:
+        print(
+            json.dumps(
+                {"report": str(page), "checks": [{k: _json(v) for k, v in row._asdict().items()} for row in findings]},
+                indent=2,
+            )
+        )
+    else:
+        out.print(f"{_summary(findings)}\nreport  {page}", markup=False, soft_wrap=True)
+    return 1 if disagreement(findings) else 0
+
+
+def save(tree: xr.DataTree, path: Path) -> Path:
+    """Write a result as compressed NetCDF, whole or not at all."""
+    small = tree.copy()
+    encoding: dict[str, dict[str, Any]] = {}
+    for group in small.subtree:
+        data = group.to_dataset(inherit=False)
+        whole = {
+            name: _smallest(values)
+            for name, values in data.data_vars.items()
+            if np.issubdtype(values.dtype, np.integer)
+        }
+        if data.variables:
+            small[group.path].dataset = data.assign(whole)
+        numeric = [
+            str(name) for name, values in data.data_vars.items() if values.dtype.kind in "fiub" and values.size > 100
+        ]
+        encoding[group.path] = {name: {"zlib": True, "complevel": 4} for name in numeric}
+    _replace(path, lambda temporary: small.to_netcdf(temporary, engine="h5netcdf", encoding=encoding))
+    return path
+
+
+def _smallest(values: xr.DataArray) -> xr.DataArray:
+    """Whole numbers in the smallest type that holds them."""
+    if values.size == 0:
+        return values
+    for kind in (np.int8, np.int16, np.int32):
+        if values.min() >= np.iinfo(kind).min and values.max() <= np.iinfo(kind).max:
+            return values.astype(kind)
+    return values
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write to a temporary file beside the target, then move it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(Path(name))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _data(loaded: Loaded, options: argparse.Namespace, extra: Mapping[str, Any]) -> tuple[dict[str, Any], str, bool]:
+    """The data of the call, a sentence on where they come from, and whether they were simulated at the truth."""
+    if options.data:
+        data, data_from, simulated = read_csv(loaded, options.data, options.column), f"the file {options.data}", False
+    else:
+        if options.column:
+            raise WorldModelError("--column chooses columns of a file: add --data FILE.csv")
+        data, data_from = default_data(loaded, options.seed, options.steps)
+        simulated = not callable(getattr(loaded.module, "data", None))
+        if options.steps and not simulated:
+            raise WorldModelError(
+                f"--steps sets the length of a simulation, but '{loaded.name}' comes with real data: leave it out"
+            )
+    return data | dict(extra), data_from, simulated
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise WorldModelError(f"--set {pair}: expected ARGUMENT=VALUE, such as num_states=2")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise WorldModelError(f"--set {pair}: '{value}' is not a number, a list, true, false or null") from error
+    return settings
+
+
+def _parameters(given: str | None) -> dict[str, np.ndarray] | None:
+    if given is None:
+        return None
+    text = given if given.lstrip().startswith("{") else Path(given).read_text()
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f'--parameters is not valid JSON ({error}): expected {{"name": value, ...}}') from error
+    if not isinstance(values, dict):
+        raise DataError('--parameters must be a JSON object: {"name": value, ...}')
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+def _summary(findings: tuple) -> str:
+    counts = {
+        verdict: sum(row.verdict == verdict for row in findings) for verdict in ("agrees", "disagrees", "undecided")
+    }
+    return f"{len(findings)} checks: {counts['agrees']} agree, {counts['disagrees']} disagree, {counts['undecided']} undecided"
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
