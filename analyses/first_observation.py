@@ -31,13 +31,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from matplotlib.figure import Figure
-from ppl_worldmodel.models import two_state_pomdp
 from rich.console import Console
 from rich.table import Table
 
 from ppl_worldmodel import read, simulate
 from ppl_worldmodel.exact import finite
 from ppl_worldmodel.exact.system import FiniteState
+from ppl_worldmodel.models import two_state_pomdp
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
 

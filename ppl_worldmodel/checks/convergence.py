@@ -36,10 +36,11 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
     labels: list[str] = []
     for name, draws in candidate["posterior"].to_dataset().data_vars.items():
         values = draws.astype(float)
-        columns["varies"].append(np.ravel(values.std(("chain", "draw")).values > 0))
-        columns["rhat"].append(np.ravel(values.azstats.rhat().values))
-        columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
-        columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))
+        with np.errstate(invalid="ignore", divide="ignore"):  # constants and infinities are told apart below
+            columns["varies"].append(np.ravel(values.std(("chain", "draw")).values != 0))
+            columns["rhat"].append(np.ravel(values.azstats.rhat().values))
+            columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
+            columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))
         labels.extend(f"{name}{list(index) if index else ''}" for index in np.ndindex(*draws.shape[2:]))
     return xr.Dataset(
         {name: ("entry", np.concatenate(parts)) for name, parts in columns.items()}, coords={"entry": labels}

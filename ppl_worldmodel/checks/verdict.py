@@ -70,12 +70,12 @@ def binomial_p(share: np.ndarray, probability: np.ndarray, draws: np.ndarray) ->
             hits >= draws, 1.0, special.betainc(np.maximum(draws - hits, 1e-300), hits + 1.0, 1.0 - probability)
         )
         at_least = np.where(hits <= 0, 1.0, special.betainc(np.maximum(hits, 1e-300), draws - hits + 1.0, probability))
-    return np.minimum(1.0, 2.0 * np.minimum(at_most, at_least))
+    return np.asarray(np.minimum(1.0, 2.0 * np.minimum(at_most, at_least)))
 
 
 def normal_p(z: np.ndarray) -> np.ndarray:
     """Two-sided p-value of standard scores."""
-    return 2.0 * stats.norm.sf(np.abs(z))
+    return np.asarray(2.0 * stats.norm.sf(np.abs(z)))
 
 
 def limit(number: int) -> float:

@@ -120,8 +120,9 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
 @jax.jit
 def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
     """argmax over s_1:T of p(s_1:T | y_1:T) (Viterbi). The path is jointly most likely; its states need not be so one by one."""
-    log_move = _log(_between(system)) + _pair_likelihood(system, _forward(system)[2])
-    log_first = _first(system)[1]
+    log_predictive = _forward(system)[2]
+    log_move = _log(_between(system)) + _pair_likelihood(system, log_predictive)
+    log_first = _first(system, log_predictive)
 
     def ahead(best, log_step):
         through = best[:, None] + log_step
@@ -210,11 +211,12 @@ def _pair_likelihood(system: FiniteState, log_predictive: Array) -> Array:
     return jnp.where(jnp.isfinite(log_predictive)[1:, None, None], log_likelihood, 0.0)
 
 
-def _first(system: FiniteState) -> tuple[Array, Array]:
-    """log p(s_1) and log p(s_1, y_1)."""
+def _first(system: FiniteState, log_predictive: Array) -> Array:
+    """log p(s_1, y_1), (state,); log p(s_1) where y_1 is impossible and hence left out."""
     transition = system.transition[0] if "transition" in system.structure.varying else system.transition
     log_initial, log_likelihood = _log(system.initial), system.log_likelihood[0]
-    predicted = log_initial if system.structure.order == "emission first" else _move(log_initial, transition)
+    log_likelihood = jnp.where(jnp.isfinite(log_predictive[0]), log_likelihood, 0.0)
     if system.structure.order == "both states":
-        return predicted, _move(log_initial, transition, log_likelihood)
-    return predicted, predicted + log_likelihood
+        return _move(log_initial, transition, log_likelihood)
+    predicted = log_initial if system.structure.order == "emission first" else _move(log_initial, transition)
+    return predicted + log_likelihood

@@ -53,7 +53,7 @@ def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist
 class _InsideScan(Messenger):
     """Put the mask inside the step of the scan, where the observed sites are, with one entry of `keep` for each step."""
 
-    def __init__(self, fn: Callable, keep: Bool[Array, " time"] | None):
+    def __init__(self, fn: Callable, keep: Bool[Array | np.ndarray, " time"] | None):
         super().__init__(fn)
         self.keep = keep
 
@@ -84,7 +84,7 @@ def has_gaps(arguments: Mapping[str, Any]) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) or bool(np.isnan(np.asarray(leaf)).any()) for leaf in leaves)
 
 
-def observe(model: Callable, keep: Bool[Array, " time"] | None = None) -> Callable:
+def observe(model: Callable, keep: Bool[Array | np.ndarray, " time"] | None = None) -> Callable:
     """The same program with the NaNs of its observed sites left out, and the observations of the steps with keep False too."""
 
     def observed(*args, **kwargs):

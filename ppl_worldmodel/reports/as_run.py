@@ -1,0 +1,50 @@
+"""How do single results become a run?  The tree that `run` would have written, as far as the results say."""
+
+import json
+from collections.abc import Mapping
+
+import xarray as xr
+
+from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.infer.tree import PARAMETERS
+from ppl_worldmodel.reports.names import text
+
+
+def as_run(results: xr.DataTree | Mapping[str, xr.DataTree]) -> xr.DataTree:
+    """A run as it is; {engine name: result} with every result checked against "exact" or, if that was asked another question, "nuts".
+
+    Raises DataError for a tree that is neither a run nor the result of an engine, and for no results at all.
+    """
+    if isinstance(results, xr.DataTree):
+        if "engines" in results.children:
+            return results
+        if "engine" not in results.attrs:
+            raise DataError("this tree is neither a run (it has no group 'engines') nor the result of an engine (no attribute 'engine')")
+        results = {text(results.attrs, "engine"): results}
+    if not results:
+        raise DataError("there is nothing to report: give {engine name: result}")
+    findings = []
+    for name, result in results.items():
+        reference = None if text(result.attrs, "engine") == "exact" else _reference(name, results)
+        for finding in check(result, against=results[reference] if reference else None):
+            against = finding.reference if finding.reference in ("itself", "truth") else reference
+            findings.append(finding._replace(candidate=name, reference=against))
+    tree = xr.DataTree.from_dict({"checks": as_dataset(tuple(findings))} if findings else {})
+    for name, result in results.items():
+        tree[f"engines/{name}"] = result.copy()
+    first = next(iter(results.values())).attrs
+    mode = "learned" if any(text(result.attrs, "question") == PARAMETERS for result in results.values()) else "known"
+    tree.attrs = {"mode": mode, "created": text(first, "created"), "versions": text(first, "versions"), "dtype": text(first, "dtype")}
+    tree.attrs["engines"] = json.dumps(list(results))
+    return tree
+
+
+def _reference(name: str, results: Mapping[str, xr.DataTree]) -> str | None:
+    """The result that this one is compared with: exact, else nuts, of the same question."""
+    for engine in ("exact", "nuts"):
+        for other, result in results.items():
+            same = text(result.attrs, "question") == text(results[name].attrs, "question")
+            if other != name and text(result.attrs, "engine") == engine and same:
+                return other
+    return None

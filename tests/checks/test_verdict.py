@@ -1,0 +1,65 @@
+"""Are the ingredients of a verdict right?  p-values against SciPy and against their own definition, verdicts at their borders."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ppl_worldmodel.checks.verdict import ALPHA, binomial_p, joint_p, judge, normal_p
+
+
+@pytest.mark.parametrize(("hits", "draws", "p"), [(0, 50, 0.01), (3, 50, 0.01), (25, 50, 0.5), (50, 50, 0.97), (7, 1000, 0.002)])
+def test_binomial_p_is_scipys_at_whole_numbers(hits: int, draws: int, p: float) -> None:
+    law = stats.binom(draws, p)
+    expected = min(1.0, 2 * min(law.cdf(hits), law.sf(hits - 1)))
+    np.testing.assert_allclose(binomial_p(np.array(hits / draws), np.array(p), np.array(float(draws))), expected, rtol=1e-9)
+
+
+def test_a_state_that_is_impossible_must_not_be_visited() -> None:
+    assert binomial_p(np.array(0.0), np.array(0.0), np.array(100.0)) == 1.0
+    assert binomial_p(np.array(0.01), np.array(0.0), np.array(100.0)) == 0.0
+    assert binomial_p(np.array(1.0), np.array(1.0), np.array(100.0)) == 1.0
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.95])
+def test_the_joint_p_keeps_its_level_under_dependence(correlation: float) -> None:
+    random = np.random.default_rng(0)
+    shared = random.standard_normal((20_000, 1))
+    z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * random.standard_normal((20_000, 50))
+    rejected = np.mean([joint_p(p) < 0.01 for p in normal_p(z)])
+    assert rejected < 0.01 + 4 * np.sqrt(0.01 * 0.99 / 20_000) + 0.003  # Cauchy combination: level exact only as alpha -> 0
+
+
+def test_the_joint_p_finds_one_large_deviation_among_many() -> None:
+    z = np.r_[np.random.default_rng(1).standard_normal(999), 8.0]
+    assert joint_p(normal_p(z)) < ALPHA
+
+
+def test_the_joint_p_leaves_out_what_is_not_a_number() -> None:
+    assert joint_p(np.array([0.3, np.nan])) == pytest.approx(0.3)
+    assert np.isnan(joint_p(np.array([np.nan])))
+
+
+def judged(**changes):
+    settings = {
+        "p": 0.5, "distance": np.array([0.01]), "error": np.array([0.002]), "tolerance": 0.05, "exact_in_the_limit": True,
+        "draws": 1000, "converged": True,
+    }  # fmt: skip
+    return judge(**settings | changes)
+
+
+def test_verdicts() -> None:
+    assert judged()[0] == "agrees"
+    assert judged(p=1e-6)[0] == "disagrees"  # an exact engine must not be off at all, however little it matters
+    assert judged(p=1e-6, exact_in_the_limit=False)[0] == "agrees"  # an approximation may be, within the tolerance
+    assert judged(distance=np.array([0.2]), p=1e-9, exact_in_the_limit=False)[0] == "disagrees"
+    assert judged(converged=False)[0] == "undecided"
+    assert judged(converged=False, p=1e-6)[0] == "disagrees"
+
+
+def test_undecided_says_how_many_draws_would_do() -> None:
+    verdict, upper, why = judged(error=np.array([0.05]))
+    assert verdict == "undecided"
+    assert "about 3,500 draws would" in why, why
+    # With that many draws both noise and error are smaller by the root of 3.5, and the limit is within the tolerance.
+    assert judged(distance=np.array([0.01]) / np.sqrt(3.5), error=np.array([0.05]) / np.sqrt(3.5))[0] == "agrees"
+    assert upper > 0.05
