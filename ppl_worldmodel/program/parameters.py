@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.distributions import Distribution
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError
@@ -64,8 +65,16 @@ class Collect(Messenger):
             raise DataError(
                 f"parameter '{name}' {fn.shape()} is missing from the given parameters {sorted(self.parameters)}: add it"
             )
-        self.inside[name] = jnp.asarray(fn.support(msg["value"]))
+        self.inside[name] = jnp.asarray(row_support(fn)(msg["value"]))
         self.found[name] = Sample(name, fn, msg["value"], False, msg["scale"])
+
+
+def row_support(fn: Distribution) -> Any:
+    """The support of one row (or entry) of a site, so that the row that is wrong can be named."""
+    constraint = fn.support
+    while hasattr(constraint, "base_constraint"):
+        constraint = constraint.base_constraint
+    return constraint
 
 
 def check_names(parameters: Mapping[str, Any], known: Mapping[str, Sample]) -> None:

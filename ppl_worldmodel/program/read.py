@@ -15,9 +15,10 @@ from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.finite import read_finite
+from ppl_worldmodel.program.gaps import check_gaps
 from ppl_worldmodel.program.gaussian import bends, read_gaussian
 from ppl_worldmodel.program.likelihood import normalisation_error, outside_support
-from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given
+from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
 from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites, run_step
 from ppl_worldmodel.program.step import Step, kind, take_apart
 
@@ -50,6 +51,7 @@ def read(model: Callable, data: Mapping[str, Any] | None = None, parameters: Map
     Raises NotExactlySolvable (with the site and the reason) or DataError (data or parameters that do not fit).
     """
     arguments = dict(data or {})
+    check_gaps(model, arguments)
     program = missing.observe(model) if missing.has_gaps(arguments) else model
     initial = initial_sites(program, arguments)
     described: list[tuple[str, str]] = []
@@ -189,8 +191,5 @@ def _numbers(name: str, value: Any) -> Array:
 
 
 def _support(site: Sample) -> str:
-    constraint = site.fn.support
-    while hasattr(constraint, "base_constraint"):
-        constraint = constraint.base_constraint
-    name = type(constraint).__name__.strip("_")
+    name = type(row_support(site.fn)).__name__.strip("_")
     return "non-negative numbers that sum to one" if name == "Simplex" else f"a value of the kind {name}"
