@@ -95,12 +95,16 @@ def evidence(system: LinearGaussian) -> Float[Array, " time"]:
 
 @jax.jit
 def smooth(system: LinearGaussian) -> SmoothedBeliefs:
-    """p(x_t | y_1:T) for every t. One forward and one backward pass (Durbin & Koopman 2012, eq. 4.44)."""
+    """p(x_t | y_1:T) for every t. One forward and one backward pass (Durbin & Koopman 2012, section 4.4).
+
+    The backward pass corrects the filtered belief, not the predicted one as eq. 4.44 does: the difference of a wide prior
+    and a nearly equal reduction would lose all digits.
+    """
     predicted, corrected = _forward(system)
-    score, information, _ = _backward(system, corrected)
-    mean = predicted.mean + jnp.einsum("tij,tj->ti", predicted.covariance, score)
-    reduction = predicted.covariance @ information @ predicted.covariance
-    covariance = _symmetric(predicted.covariance - reduction)
+    score, information, ahead = _backward(system, corrected)
+    mean = corrected.mean + jnp.einsum("tij,tj->ti", ahead, score)
+    reduction = ahead @ information @ jnp.swapaxes(ahead, -1, -2)
+    covariance = _symmetric(corrected.covariance - reduction)
     log_predictive = corrected.log_predictive
     filtered = (corrected.mean, corrected.covariance)
     return SmoothedBeliefs(mean, covariance, *predicted, *filtered, log_predictive, log_predictive.sum())
@@ -110,9 +114,9 @@ def smooth(system: LinearGaussian) -> SmoothedBeliefs:
 def pairwise(system: LinearGaussian) -> Float[Array, "pair dim_x dim_x"]:
     """cov(x_t, x_t+1 | y_1:T) for t = 1 ... T-1; rows: x_t (Durbin & Koopman 2012, section 4.7)."""
     predicted, corrected = _forward(system)
-    _, information, onward = _backward(system, corrected)
-    later = jnp.eye(predicted.mean.shape[-1]) - information[1:] @ predicted.covariance[1:]
-    return predicted.covariance[:-1] @ jnp.swapaxes(onward[:-1], -1, -2) @ later
+    _, information, ahead = _backward(system, corrected)
+    later = jnp.eye(predicted.mean.shape[-1]) - information[:-1] @ predicted.covariance[1:]
+    return ahead[:-1] @ later
 
 
 @partial(jax.jit, static_argnames="num_paths")
@@ -186,21 +190,20 @@ def _forward(system: LinearGaussian) -> tuple[Belief, _Corrected]:
 
 
 def _backward(system: LinearGaussian, corrected: _Corrected) -> tuple[Array, Array, Array]:
-    """r_t-1, N_t-1 of Durbin & Koopman (2012), eq. 4.38 and 4.42, and the move L_t of the prediction error, for every t."""
+    """r_t, N_t of Durbin & Koopman (2012), eq. 4.38 and 4.42 (what y_t+1:T say), and cov(x_t, x_t+1 | y_1:t), for every t."""
     A = _onward(system)[1][0]
     onward = A @ (jnp.eye(A.shape[-1]) - corrected.gain @ corrected.C)
 
     def step(carry, inputs):
         score, information = carry
         C, weighted, precision, L = inputs
-        score = C.T @ weighted + L.T @ score
-        information = C.T @ precision @ C + L.T @ information @ L
-        return (score, information), (score, information)
+        before = (C.T @ weighted + L.T @ score, C.T @ precision @ C + L.T @ information @ L)
+        return before, carry
 
     last = (jnp.zeros(A.shape[-1]), jnp.zeros(A.shape[-2:]))
     inputs = (corrected.C, corrected.weighted, corrected.precision, onward)
     _, (score, information) = lax.scan(step, last, inputs, reverse=True)
-    return score, information, onward
+    return score, information, corrected.covariance @ jnp.swapaxes(A, -1, -2)
 
 
 def _simulate(system: LinearGaussian, key: Array) -> tuple[Array, Array]:
