@@ -65,7 +65,7 @@ def check(options: argparse.Namespace) -> int:
         }
         print(json.dumps(summary | {"seconds": seconds}, indent=2))
     else:
-        out.print(as_table(findings), soft_wrap=False, width=None if out.is_terminal else 150)
+        out.print(as_table(findings, width=out.width))
         out.print(f"\n{_summary(findings)}\nreport  {page}\nresult  {result}", markup=False, soft_wrap=True)
     return 1 if disagreement(findings) else 0
 

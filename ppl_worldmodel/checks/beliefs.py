@@ -118,7 +118,7 @@ def _finding(kind, candidate, reference, distance, error, z, p, times, tolerance
     z_worst = float(np.abs(z).max()) if z.size else float("nan")
     about = f"{kind} beliefs"
     if _averaged(candidate):
-        about += " (averaged over parameters)"
+        about += ", averaged"
     return Finding(
         *names,
         about,

@@ -49,7 +49,7 @@ def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict
 
 
 def of_parameter_draws(
-    model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray], *, most: int = 1000
+    model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray], *, most: int = 4000
 ) -> tuple[dict[str, xr.DataArray], np.ndarray]:
     """Exact beliefs averaged over draws (chain, draw, ...) of the parameters, and log predictive (chain, draw, time) of every draw.
 

@@ -38,7 +38,7 @@ def svi(
     guide: Literal["mean_field", "full_rank"] = "mean_field",
     num_steps: int = 5000,
     learning_rate: float = 0.02,
-    num_samples: int = 2000,
+    num_samples: int = 4000,
     num_particles: int = 4,
     parameters: Mapping[str, Any] | None = None,
     progress: bool = False,

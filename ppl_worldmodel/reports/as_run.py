@@ -1,6 +1,5 @@
 """How do single results become a run?  The tree that `run` would have written, as far as the results say."""
 
-import json
 from collections.abc import Mapping
 
 import xarray as xr
@@ -36,7 +35,6 @@ def as_run(results: xr.DataTree | Mapping[str, xr.DataTree]) -> xr.DataTree:
     first = next(iter(results.values())).attrs
     mode = "learned" if any(text(result.attrs, "question") == PARAMETERS for result in results.values()) else "known"
     tree.attrs = {"mode": mode, "created": text(first, "created"), "versions": text(first, "versions"), "dtype": text(first, "dtype")}
-    tree.attrs["engines"] = json.dumps(list(results))
     return tree
 
 

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 
 from ppl_worldmodel.reports.distances import distances
 from ppl_worldmodel.reports.figures import Picture, picture, sheet, style
-from ppl_worldmodel.reports.names import Look, at_step, labels, number, time_axis
-from ppl_worldmodel.reports.sentence import UNITS
+from ppl_worldmodel.reports.names import Look, at_step, labels, time_axis
+from ppl_worldmodel.reports.sentence import amount
 
 NORMAL_90 = 1.6449  # half the width of a central 90 % interval, in standard deviations
 MOST_PANELS = 8
@@ -82,6 +82,8 @@ def _engine(panel: Axes, time: np.ndarray, pair: Pair, kind: str, i: int) -> Non
     half, error = _half_width(pair.tree, kind, i), _two_mcse(pair.tree, kind, i)
     look = pair.look
     if asked.mean() < 0.5:  # single time steps were asked for
+        if half is not None:
+            panel.vlines(time[asked], (values - half)[asked], (values + half)[asked], color=look.colour, linewidth=0.8, linestyle=(0, (3, 1.5)), zorder=3)
         panel.errorbar(
             time[asked], values[asked], yerr=error[asked], fmt=look.marker, color=look.colour, markersize=4, capsize=2.5,
             elinewidth=1, markerfacecolor="white", zorder=4, label=f"{look.name} (± 2 MCSE)",
@@ -122,10 +124,9 @@ def _caption(kind: str, pair: Pair, time: np.ndarray | None) -> str:
         return head
     worst = int(found.distance.argmax())
     asked, steps = len(found.step), pair.tree["beliefs"].sizes["time"]
-    some = f", out of the {asked} steps asked for" if asked < steps else ""
-    return (
-        f"{head} They differ most at {at_step(int(found.step[worst]), time)}, by {number(found.distance[worst])} "
-        f"{UNITS[found.unit]}{some}."
-    )
+    some = f" (of the {asked} steps asked for)" if asked < steps else ""
+    lines = " Bands and dashed lines: 90 %." if "dim" in pair.tree["beliefs"][kind].dims else ""
+    off = amount(float(found.distance[worst]), found.unit, 3)
+    return f"{head} They differ most at {at_step(int(found.step[worst]), time)}{some}, by {off}.{lines}"
 
 

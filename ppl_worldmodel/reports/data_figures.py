@@ -33,7 +33,8 @@ def data_figure(group: xr.DataTree, name: str) -> Picture | None:
     time, time_title = time_axis(group)
     missing = int(np.isnan(series).sum())
     with style():
-        figure, axes = sheet(shown, 2.1 if shown == 1 else 0.6 + 1.1 * shown)
+        low = all(_kinds(series[:, i])[1].size for i in range(shown))
+        figure, axes = sheet(shown, 0.5 + (0.9 if low else 1.7 if shown == 1 else 1.1) * shown)
         for i, panel in enumerate(axes):
             _draw(panel, time, series[:, i])
             panel.set_ylabel(titled(values, name) + (f"[{i}]" if columns > 1 else ""))
@@ -55,13 +56,13 @@ def fixed(group: xr.DataTree) -> list[Fixed]:
 
 def _draw(panel, time: np.ndarray, series: np.ndarray) -> None:
     have = np.isfinite(series)
-    whole, categories = _kinds(series)
+    counts, categories = _kinds(series)
     colour = "#444444"
     if categories.size:
         panel.plot(time[have], series[have], "|", color=colour, markersize=9, markeredgewidth=1.1)
         panel.set_yticks(categories)
         panel.set_ylim(categories[0] - 0.6, categories[-1] + 0.6)
-    elif whole and series[have].min() >= 0:
+    elif counts:
         panel.vlines(time[have], 0, series[have], color=colour, linewidth=1.0)
         panel.plot(time[have], series[have], ".", color=colour, markersize=4)
         panel.set_ylim(bottom=0)
@@ -74,11 +75,12 @@ def _draw(panel, time: np.ndarray, series: np.ndarray) -> None:
 
 
 def _kinds(series: np.ndarray) -> tuple[bool, np.ndarray]:
-    """Are all values whole numbers, and which are the categories if there are few?"""
+    """Does the series look like counts, and if like categories, which?  For the eye only: a series with gaps is floats in any case."""
     have = series[np.isfinite(series)]
     whole = bool(have.size) and bool(np.all(have == np.round(have)))
     different = np.unique(have)
-    return whole, different if whole and different.size <= FEW and different[-1] - different[0] < FEW else np.empty(0)
+    categories = different if whole and different.size <= FEW and different[-1] - different[0] < FEW else np.empty(0)
+    return whole and have.min() >= 0 and have.max() <= 200, categories
 
 
 def _caption(name: str, series: np.ndarray, missing: int) -> str:

@@ -81,6 +81,8 @@ def at_step(step: int, time: np.ndarray | None) -> str:
 
 def place(worst: str, time: np.ndarray | None) -> str:
     """Where a finding is worst; a time step with its label."""
+    if worst == "-":
+        return "\N{EN DASH}"
     step = re.fullmatch(r"t = (\d+)", worst)
     return at_step(int(step.group(1)), time) if step else worst
 
@@ -106,10 +108,10 @@ def unpacked(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def number(value: Any) -> str:
-    """Three significant digits, thousands with commas; a dash for what does not apply."""
+def number(value: Any, digits: int = 3) -> str:
+    """So many significant digits, thousands with commas; a dash for what does not apply."""
     value = float(value)
     if np.isnan(value):
         return "\N{EN DASH}"
-    shown = f"{value:,.0f}" if 1000.0 <= abs(value) < 1e7 else f"{value:.3g}"
+    shown = f"{value:,.0f}" if 10.0**digits <= abs(value) < 1e7 else f"{value:.{digits}g}"
     return shown.replace("-", "\N{MINUS SIGN}", 1) if value < 0 and "e" not in shown else shown

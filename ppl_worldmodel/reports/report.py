@@ -54,7 +54,7 @@ def page_of(run: xr.DataTree) -> str:
     about = text(attributes, "about")
     return environment.get_template("page.html").render(
         css=Markup(files("ppl_worldmodel.reports").joinpath("page.css").read_text(encoding="utf-8")),
-        name=text(attributes, "name", "unnamed model"),
+        name=text(attributes, "name") or " and ".join(how.name for how in look.values()),
         about=about,
         first_line=about.split("\n", 1)[0],
         known=known,
@@ -64,7 +64,7 @@ def page_of(run: xr.DataTree) -> str:
         verdict=overall(findings),
         sentence=sentence(findings, time),
         findings=rows.finding_rows(findings, time),
-        compared=sections.compared(engines, known=known, truth=truth, parameters_from=text(attributes, "parameters_from")),
+        compared=sections.compared(engines, known=known, truth=truth),
         beliefs=sections.beliefs(engines, look, known=known, parameters_from=text(attributes, "parameters_from")),
         where=sections.where(engines, findings, look),
         data=sections.data(engines),

@@ -14,6 +14,13 @@ from ppl_worldmodel.reports.parameter_figures import entries
 from ppl_worldmodel.reports.sentence import UNITS
 
 
+_ORDER = (
+    "algorithm", "question", "beliefs from", "draws", "warm-up steps", "optimiser steps", "worst R-hat", "fewest effective draws",
+    "effective draws per second", "divergences", "ELBO (nats)", "Pareto k-hat", "log evidence (nats)", "seconds, in all",
+    "seconds, sampling or fitting", "random key",
+)  # fmt: skip
+
+
 class Number(NamedTuple):
     """A number as it is shown, and as it is."""
 
@@ -66,12 +73,16 @@ def finding_rows(findings: tuple[Finding, ...], time: np.ndarray | None) -> list
     """All findings, in their order. The rows on convergence of chains hold an effective sample size in `upper`."""
     return [
         FindingRow(
-            called(row.candidate), called(row.reference), row.quantity, row.n, place(row.worst, time), shown(row.z), shown(row.p, ".2g"),
+            called(row.candidate), called(row.reference), row.quantity, row.n, place(row.worst, time), shown(row.z), _p(row.p),
             shown(row.distance, ".3f" if row.unit == "R-hat" else ""), UNITS.get(row.unit, row.unit), shown(row.upper),
-            "fewest effective draws" if row.unit == "R-hat" else "", shown(row.tolerance), row.verdict, row.why,
+            "ESS" if row.unit == "R-hat" else "", shown(row.tolerance), row.verdict, row.why,
         )
         for row in findings
     ]  # fmt: skip
+
+
+def _p(p: float) -> Number:
+    return Number("< 1e−16" if p < 1e-16 else shown(p, ".2g").shown, float(p))
 
 
 def learned(engines: Mapping[str, xr.DataTree]) -> dict[str, xr.DataTree]:
@@ -109,13 +120,13 @@ def given_rows(engines: Mapping[str, xr.DataTree]) -> list[tuple[str, Number]]:
     exact = [tree for tree in engines.values() if text(tree.attrs, "engine") == "exact" and "posterior" in tree.children]
     if not exact:
         return []
-    return [(label, shown(values.item())) for name, draws in parameters(exact[0]).items() for label, values in entries(name, draws).items()]
+    return [(label, shown(values.item(), ".6g")) for name, draws in parameters(exact[0]).items() for label, values in entries(name, draws).items()]
 
 
 def engine_rows(engines: Mapping[str, xr.DataTree], findings: tuple[Finding, ...]) -> list[tuple[str, list[str]]]:
     """What each engine did and what it cost: (property, one cell an engine), without properties that none has."""
     cells = [_cells(name, tree, findings) for name, tree in engines.items()]
-    names = list(dict.fromkeys(name for column in cells for name in column))
+    names = [name for name in _ORDER if any(name in column for column in cells)]
     return [(name, [column.get(name, "\N{EN DASH}") for column in cells]) for name in names]
 
 

@@ -19,12 +19,11 @@ KINDS = ("filtered", "smoothed")
 
 
 class BeliefRow(NamedTuple):
-    """One engine's beliefs: filtered and smoothed, side by side; `lacking` says what it did not answer."""
+    """One engine's beliefs: filtered and smoothed, side by side; None for what it did not answer."""
 
     engine: str
     filtered: Picture | None
     smoothed: Picture | None
-    lacking: str
 
 
 class DataSection(NamedTuple):
@@ -35,7 +34,7 @@ class DataSection(NamedTuple):
     fixed: list[Fixed]
 
 
-def compared(engines: Mapping[str, xr.DataTree], *, known: bool, truth: Mapping[str, Any], parameters_from: str) -> str:
+def compared(engines: Mapping[str, xr.DataTree], *, known: bool, truth: Mapping[str, Any]) -> str:
     """What is the reference here, in words."""
     kinds = {text(tree.attrs, "engine", name) for name, tree in engines.items()}
     apart = "filtered beliefs, p(state at t | data up to t), only with filtered ones, and smoothed beliefs, p(state at t | all data), only with smoothed ones"
@@ -66,8 +65,7 @@ def beliefs(engines: Mapping[str, xr.DataTree], look: Mapping[str, Look], *, kno
             called = f"exact at {parameters_from}" if parameters_from else "exact at single values of the parameters"
         pair = Pair(name, engines[name], look[name], engines[other] if other else None, called, look[other] if other else None, checked)
         pictures = [belief_figure(kind, pair, _points(engines[name])) for kind in KINDS]
-        lacking = [kind for kind, picture in zip(KINDS, pictures, strict=True) if picture is None]
-        found.append(BeliefRow(look[name].name, pictures[0], pictures[1], " and ".join(lacking)))
+        found.append(BeliefRow(look[name].name, *pictures))
     return [row for row in found if row.filtered or row.smoothed]
 
 
@@ -100,7 +98,7 @@ def parameter_pictures(engines: Mapping[str, xr.DataTree], look: Mapping[str, Lo
         for engine, values in have.items():
             if values.shape[0] > 1 and values.std() > 0:
                 rhats = [rhat for (who, label), rhat in worst.items() if who == engine and (label == name or label.startswith(f"{name}["))]
-                pictures.append(ranks(name, values, look[engine].name, float(np.nanmax(rhats))))
+                pictures.append(ranks(name, values, look[engine], float(np.nanmax(rhats))))
         found.append(tuple(pictures))
     return found
 

@@ -8,6 +8,8 @@ from ppl_worldmodel.checks.verdict import Finding, Verdict
 from ppl_worldmodel.reports.names import called, number, place
 
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
+_IN_WORDS = {"total variation": "in total variation"}
+_ORDER = ("R-hat", "beliefs", "parameters", "truth", "other", "ELBO", "Pareto k-hat")
 MOST = 5  # so many disagreements are told one by one
 
 
@@ -34,7 +36,7 @@ def sentence(findings: tuple[Finding, ...], time: np.ndarray | None = None) -> s
         return f"{what}{_closest(findings)}."
     parts = []
     if against:
-        told = [phrase(finding, time) for finding in against[:MOST]]
+        told = _told(against, time)
         if len(against) > MOST:
             told.append(f"and {len(against) - MOST} more")
         parts.append(f"{_count(len(against), total)} {'disagrees' if len(against) == 1 else 'disagree'}: {', '.join(told)}")
@@ -46,23 +48,49 @@ def sentence(findings: tuple[Finding, ...], time: np.ndarray | None = None) -> s
     return "; ".join(parts) + "."
 
 
-def phrase(finding: Finding, time: np.ndarray | None = None) -> str:
-    """What one finding that disagrees says."""
-    who, where = called(finding.candidate), place(finding.worst, time)
-    amount = f"{number(finding.distance)} {UNITS.get(finding.unit, finding.unit)}"
-    if finding.unit == "R-hat":
-        return f"{who} has not converged (R-hat {finding.distance:.3f} at {where})"
-    if finding.unit == "Pareto k-hat":
-        return f"{who}'s Pareto k-hat is {finding.distance:.2f} (at most {finding.tolerance:g} is reliable)"
-    if finding.quantity == "evidence - ELBO" and finding.distance >= 0:
-        return f"{who}'s ELBO is {amount} below the log evidence"
+def amount(value: float, unit: str, digits: int = 2) -> str:
+    """A distance with its unit, as a sentence has it."""
+    return f"{number(value, digits)} {_IN_WORDS.get(unit, UNITS.get(unit, unit))}"
+
+
+def phrase(finding: Finding, time: np.ndarray | None = None, *, whose: str = "") -> str:
+    """What one finding that disagrees says; `whose` is "its" where the sentence has just named the engine."""
+    whose = whose or f"{called(finding.candidate)}'s"
+    where, off = place(finding.worst, time), amount(finding.distance, finding.unit)
+    about = _about(finding)
+    if about == "R-hat":
+        return f"{whose} chains have not converged (R-hat {finding.distance:.3f} at {where})"
+    if about == "Pareto k-hat":
+        return f"{whose} Pareto k-hat is {finding.distance:.2f} (above {finding.tolerance:g})"
+    if about == "ELBO":
+        return f"{whose} ELBO is {amount(abs(finding.distance), 'nats')} {'below' if finding.distance >= 0 else 'above'} the log evidence"
+    if about == "beliefs":
+        return f"{whose} {_short(finding)} are off by {off} at {where}"
+    if about == "truth":
+        return f"{whose} posterior makes the truth implausible (its mean of {where} is off by {off}, joint p = {finding.p:.1g})"
+    if about == "parameters":
+        return f"{whose} {where} is off by {off}"
+    return f"{whose} {finding.quantity}: {finding.why}"
+
+
+def _about(finding: Finding) -> str:
+    if finding.unit in ("R-hat", "Pareto k-hat"):
+        return finding.unit
+    if finding.quantity == "evidence - ELBO":
+        return "ELBO"
     if "beliefs" in finding.quantity:
-        return f"{who}'s {_short(finding)} are off by {amount} at {where}"
-    if finding.reference == "truth":
-        return f"the truth is implausible under {who}'s posterior ({where} is off by {amount})"
+        return "beliefs"
     if finding.quantity.startswith("parameters "):
-        return f"{who}'s {where} is off by {amount}"
-    return f"{who}: {finding.quantity}, {finding.why}"
+        return "truth" if finding.reference == "truth" else "parameters"
+    return "other"
+
+
+def _told(against: list[Finding], time: np.ndarray | None) -> list[str]:
+    """The disagreements, engine by engine, what matters most first."""
+    engines = list(dict.fromkeys(finding.candidate for finding in against))
+    ordered = sorted(against, key=lambda finding: (engines.index(finding.candidate), _ORDER.index(_about(finding))))[:MOST]
+    before = [""] + [finding.candidate for finding in ordered]
+    return [phrase(finding, time, whose="its" if finding.candidate == last else "") for finding, last in zip(ordered, before, strict=False)]
 
 
 def _count(number_of: int, total: int) -> str:
@@ -74,9 +102,8 @@ def _closest(findings: tuple[Finding, ...]) -> str:
     beliefs = [finding for finding in findings if "beliefs" in finding.quantity and not math.isnan(finding.upper)]
     if not beliefs or len({finding.unit for finding in beliefs}) > 1:
         return ""
-    unit = UNITS.get(beliefs[0].unit, beliefs[0].unit)
-    upper = max(finding.upper for finding in beliefs)
-    return f": beliefs differ by at most {number(max(f.distance for f in beliefs))} {unit} (with Monte Carlo error, by less than {number(upper)})"
+    largest, upper = max(finding.distance for finding in beliefs), max(finding.upper for finding in beliefs)
+    return f": beliefs differ by at most {amount(largest, beliefs[0].unit)} (allowing for Monte Carlo error, {number(upper, 2)})"
 
 
 def _by_engine(findings: list[Finding]) -> str:

@@ -3,33 +3,40 @@
 import io
 import math
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ppl_worldmodel.checks.verdict import Finding
 
 STYLE = {"agrees": "green", "disagrees": "bold red", "undecided": "yellow"}
 
 
-def as_table(findings: tuple[Finding, ...]) -> Table:
-    """The findings as a table of rich."""
+def as_table(findings: tuple[Finding, ...], *, width: int) -> RenderableType:
+    """The findings as a table; on a narrow terminal the reasons stand below it."""
+    wide = width >= 125
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("candidate", "against", "quantity", "n", "worst", "z", "distance", "verdict", "why"):
-        table.add_column(name, justify="right" if name in ("n", "z", "distance") else "left", overflow="fold")
+    columns = ["candidate", "against", "quantity", *(["n"] if wide else []), "worst", *(["z"] if wide else []), "distance", "verdict"]
+    for name in [*columns, "why"] if wide else columns:
+        table.add_column(name, justify="right" if name in ("n", "z", "distance") else "left", no_wrap=name not in ("quantity", "why"))
     for row in findings:
         unit = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}.get(row.unit, row.unit)
-        table.add_row(
-            row.candidate, row.reference, row.quantity, str(row.n), row.worst, number(row.z), f"{number(row.distance)} {unit}",
-            f"[{STYLE[row.verdict]}]{row.verdict}[/]", row.why,
-        )  # fmt: skip
-    return table
+        cells = {
+            "candidate": row.candidate, "against": row.reference, "quantity": row.quantity, "n": str(row.n), "worst": row.worst,
+            "z": number(row.z), "distance": f"{number(row.distance)} {unit}", "verdict": f"[{STYLE[row.verdict]}]{row.verdict}[/]",
+            "why": escape(row.why),
+        }  # fmt: skip
+        table.add_row(*(cells[str(column.header)] for column in table.columns))
+    reasons = [] if wide else [f"{row.candidate}, {row.quantity}: {row.why}" for row in findings if row.verdict != "agrees"]
+    return Group(table, *(Text(reason) for reason in ["", *reasons] if reasons))
 
 
 def as_text(findings: tuple[Finding, ...], width: int = 160) -> str:
     """The table as plain text, for a REPL."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(as_table(findings))
-    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    console.print(as_table(findings, width=width))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
 def number(value: float) -> str:

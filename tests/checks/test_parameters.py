@@ -102,7 +102,7 @@ def test_the_evidence_bounds_the_elbo() -> None:
 def test_all_checks_together_and_their_table() -> None:
     findings = check(posterior(1), against=posterior(2), truth={"theta": np.array([0.0, 5.0, -2.0])})
     assert [row.quantity for row in findings] == [
-        "convergence", "smoothed beliefs (averaged over parameters)", "parameters theta", "parameters theta",
+        "convergence", "smoothed beliefs, averaged", "parameters theta", "parameters theta",
     ]  # fmt: skip
     assert {row.verdict for row in findings} == {"agrees"}
     assert "agrees" in repr(findings)

@@ -79,6 +79,51 @@ def test_a_stiff_system_seen_in_part_loses_the_digits_of_its_stiffness(
     assert_equals_exact_arithmetic(trend(order, prior=prior, noise=noise), rtol=max(1e-10, 2.0**-52 * prior / noise))
 
 
+def smooth_exactly(system: LinearGaussian) -> tuple[np.ndarray, np.ndarray]:
+    """Means and covariances of the smoother of Rauch, Tung & Striebel (1965), in fractions."""
+    arguments = textbook(system)
+    forward = rational.kalman_filter(np.asarray(system.observations), **arguments)
+    A = rational.exact(arguments["A"][0])
+    means, covariances = [forward.filtered_mean[-1]], [forward.filtered_covariance[-1]]
+    for t in reversed(range(len(system.observations) - 1)):
+        ahead = rational.multiply(forward.filtered_covariance[t], rational.transpose(A))
+        gain = rational.multiply(ahead, rational.invert(forward.predicted_covariance[t + 1])[0])
+        surprise = [m - p for m, p in zip(means[0], forward.predicted_mean[t + 1], strict=True)]
+        shift = rational.apply(gain, surprise)
+        change = rational.add(covariances[0], forward.predicted_covariance[t + 1], sign=-1)
+        change = rational.multiply(rational.multiply(gain, change), rational.transpose(gain))
+        means.insert(0, [m + s for m, s in zip(forward.filtered_mean[t], shift, strict=True)])
+        covariances.insert(0, rational.add(forward.filtered_covariance[t], change))
+    return np.array(rational.floats(means)), np.array(rational.floats(covariances))
+
+
+@both_orders
+@stiff
+def test_the_smoother_of_a_stiff_system_seen_whole(order: Order, prior: float, noise: float) -> None:
+    for system in (level(order, prior=prior, noise=noise), trend(order, prior=prior, noise=noise, dim_y=2)):
+        found, (mean, covariance) = gaussian.smooth(system), smooth_exactly(system)
+        assert_means_close(found.smoothed, mean, covariance, "smoothed mean")
+        assert_covariances_close(found.smoothed_covariance, covariance, covariance, covariance, "smoothed covariance")
+
+
+@both_orders
+@stiff
+def test_the_smoother_of_a_stiff_system_seen_in_part(order: Order, prior: float, noise: float) -> None:
+    """Once two steps have pinned level and slope down, the smoother loses what the filter loses, and no more."""
+    system, rtol = trend(order, prior=prior, noise=noise), max(1e-10, 2.0**-52 * prior / noise)
+    found, (mean, covariance) = gaussian.smooth(system), smooth_exactly(system)
+    assert_means_close(found.smoothed, mean, covariance, "smoothed mean", rtol)
+    late = covariance[2:]
+    assert_covariances_close(found.smoothed_covariance[2:], late, late, late, "smoothed covariance", rtol)
+
+
+@both_orders
+@pytest.mark.xfail(strict=True, reason="a slope not seen yet has the filtered variance `prior`: its reduction cancels")
+def test_smoothed_variances_of_the_first_steps_of_a_stiff_system_are_positive(order: Order) -> None:
+    found = gaussian.smooth(trend(order, prior=1e6, noise=1e-4))
+    assert np.diagonal(found.smoothed_covariance, axis1=1, axis2=2).min() > 0
+
+
 @both_orders
 def test_a_known_first_state_stays_known(order: Order) -> None:
     system = random_gaussian(0, order, singular=True)
