@@ -7,12 +7,8 @@ commit, seconds. `report` draws the page from such a tree alone.
 """
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,6 +24,7 @@ from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.infer.svi import svi
 from ppl_worldmodel.program.load import Loaded
 from ppl_worldmodel.program.read import read
+from ppl_worldmodel.provenance import provenance
 
 ENGINES = ("exact", "nuts", "svi", "svi_full_rank", "gibbs")
 
@@ -111,13 +108,9 @@ def run(
         "seed": seed,
         "fast": int(fast),
         "command": command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": json.dumps(
-            {name: version(name) for name in ("ppl_worldmodel", "numpyro", "jax", "arviz", "numpy", "xarray")}
-        ),
-        "commit": _commit(),
         "dtype": str(jax.numpy.zeros(()).dtype),
         "seconds": time.perf_counter() - started,
+        **provenance(),
     }
     return tree
 
@@ -190,25 +183,3 @@ def _labelled(result: xr.DataTree, coords: Mapping[str, Sequence]) -> xr.DataTre
         if fit:
             labelled[group.path].dataset = group.to_dataset().assign_coords(fit)
     return labelled
-
-
-def _commit() -> str:
-    """The git commit of the package's own checkout, or "" where it is installed from a wheel."""
-    try:
-        here = Path(__file__).resolve().parent
-        answer = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", "run.py"],
-            capture_output=True,
-            timeout=5,
-            check=False,
-        )
-    except OSError:
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 and tracked.returncode == 0 else ""

@@ -12,14 +12,14 @@ Attributes of the tree: engine, algorithm, question, family, beliefs_from, key, 
 import json
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 from numpyro import handlers
+
+from ppl_worldmodel.provenance import provenance
 
 Dims = tuple[str, ...]
 
@@ -74,10 +74,7 @@ def build(
         "key": json.dumps(np.asarray(jax.random.key_data(key)).tolist()),
         "seconds": time.perf_counter() - started,
         "dtype": str(next(iter(beliefs.values())).dtype) if beliefs else str(jax.numpy.zeros(()).dtype),
-        "versions": json.dumps(
-            {name: version(name) for name in ("ppl_worldmodel", "numpyro", "jax", "arviz", "numpy")}
-        ),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
         **more,
     }
     return tree

@@ -23,7 +23,7 @@ def as_table(findings: tuple[Finding, ...], *, width: int) -> RenderableType:
     for row in findings:
         unit = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}.get(row.unit, row.unit)
         cells = {
-            "candidate": row.candidate, "against": row.reference, "quantity": row.quantity, "n": str(row.n), "worst": row.worst,
+            "candidate": row.candidate, "against": row.reference, "quantity": escape(row.quantity), "n": str(row.n), "worst": escape(row.worst),
             "z": number(row.z), "distance": f"{number(row.distance)} {unit}", "verdict": f"[{STYLE[row.verdict]}]{row.verdict}[/]",
             "why": escape(row.why),
         }  # fmt: skip
