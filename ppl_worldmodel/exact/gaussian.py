@@ -151,12 +151,25 @@ def _correct(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -
 
 
 def _invert(S: Array) -> tuple[Array, Array]:
-    """Inverse and log determinant of a positive definite matrix; a single observed component needs no factorisation."""
-    if S.shape[-1] == 1:
-        return 1.0 / S, jnp.log(S[0, 0])
-    factor = jnp.linalg.cholesky(S)
-    inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(S.shape[-1]))
-    return inverse, 2 * jnp.log(jnp.diagonal(factor)).sum()
+    """Inverse and log determinant of a positive definite matrix.
+
+    Up to four rows by bordering (one row and its Schur complement after the other): a call of LAPACK in every step of a
+    scan would cost more than the arithmetic.
+    """
+    size = S.shape[-1]
+    if size > 4:
+        factor = jnp.linalg.cholesky(S)
+        return jax.scipy.linalg.cho_solve((factor, True), jnp.eye(size)), 2 * jnp.log(jnp.diagonal(factor)).sum()
+    inverse, log_determinant = jnp.zeros((0, 0)), jnp.zeros(())
+    for k in range(size):
+        slope = inverse @ S[:k, k]
+        rest = S[k, k] - S[:k, k] @ slope
+        corner = jnp.outer(slope, slope) / rest
+        inverse = jnp.block(
+            [[inverse + corner, -slope[:, None] / rest], [-slope[None, :] / rest, jnp.reshape(1.0 / rest, (1, 1))]]
+        )
+        log_determinant = log_determinant + jnp.log(rest)
+    return inverse, log_determinant
 
 
 def _onward(system: LinearGaussian) -> tuple[Belief, tuple[Array, ...]]:

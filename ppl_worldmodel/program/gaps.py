@@ -15,7 +15,9 @@ from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites,
 
 def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
     """Raise DataError if an argument that no observed site takes its value from has a NaN."""
-    holes = {name: np.argwhere(np.isnan(value)) for name, value in data.items() if _floats(value) and np.isnan(value).any()}
+    holes = {
+        name: np.argwhere(np.isnan(value)) for name, value in data.items() if _floats(value) and np.isnan(value).any()
+    }
     if not holes:
         return
     filled = {name: _filled(value) if name in holes else value for name, value in data.items()}
@@ -39,7 +41,9 @@ def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
 
         def on_scan(scan: Scan, _: dict[int, Sample]) -> None:
             first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-            found.extend(jnp.asarray(site.value) for site in run_step(scan.step, scan.init, first, {})[2] if site.observed)
+            found.extend(
+                jnp.asarray(site.value) for site in run_step(scan.step, scan.init, first, {})[2] if site.observed
+            )
 
         with handlers.block(), handlers.seed(rng_seed=0):
             Intercept(model, initial_sites(model, arguments), on_scan)(**arguments)

@@ -1,6 +1,8 @@
 """How do I sample a program's parameters without its states?  The same program with the states integrated out exactly."""
 
+import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpyro
@@ -25,8 +27,9 @@ def marginalize(model: Callable) -> Callable:
         leaves, treedef = jax.tree.flatten(arguments)
         signature = (treedef, tuple(jax.numpy.shape(leaf) for leaf in leaves))
         if signature not in checked and not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            with jax.ensure_compile_time_eval():
-                read(model, arguments)
+            # NUTS calls from inside a trace; a thread of its own is outside of it, where `read` compiles and runs.
+            with ThreadPoolExecutor(max_workers=1) as outside:
+                outside.submit(read, model, arguments).result()
             checked.add(signature)
         program = missing.observe(model) if missing.has_gaps(arguments) else model
 
@@ -42,6 +45,10 @@ def marginalize(model: Callable) -> Callable:
 
 
 def _arguments(model: Callable, args: tuple, kwargs: dict) -> dict:
-    import inspect
-
-    return dict(inspect.signature(model).bind(*args, **kwargs).arguments)
+    """The call's arguments by name, as `read` takes them."""
+    bound = inspect.signature(model).bind(*args, **kwargs)
+    named: dict = {}
+    for name, value in bound.arguments.items():
+        variadic = bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+        named |= value if variadic else {name: value}
+    return named
