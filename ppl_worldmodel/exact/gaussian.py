@@ -1,11 +1,11 @@
 """What should have been believed about a linear-Gaussian state?  Kalman filter, smoother and simulation smoother, exactly.
 
 The evidence comes from the innovations of one sequential pass; the covariance update is Joseph's, so that covariances stay
-positive semi-definite on stiff systems; the smoother inverts no state covariance, so that a known initial state (P0 = 0) and
-a singular Q need no special case. A missing component (NaN) of an observation simply does not enter.
+positive semi-definite on stiff systems, and so is the smoother's; a known initial state (P0 = 0) and a singular Q need no
+special case. A missing component (NaN) of an observation simply does not enter.
 
 Source: Anderson & Moore (1979), Optimal Filtering; Durbin & Koopman (2012), Time Series Analysis by State Space Methods,
-sections 4.3 to 4.5 (filter, smoother), 4.9 (simulation smoother: Biometrika 2002) and 4.10 (missing observations).
+sections 4.3 (filter), 4.9 (simulation smoother: Biometrika 2002) and 4.10 (missing observations).
 """
 
 from functools import partial
@@ -95,16 +95,9 @@ def evidence(system: LinearGaussian) -> Float[Array, " time"]:
 
 @jax.jit
 def smooth(system: LinearGaussian) -> SmoothedBeliefs:
-    """p(x_t | y_1:T) for every t. One forward and one backward pass (Durbin & Koopman 2012, section 4.4).
-
-    The backward pass corrects the filtered belief, not the predicted one as eq. 4.44 does: the difference of a wide prior
-    and a nearly equal reduction would lose all digits.
-    """
+    """p(x_t | y_1:T) for every t. One forward and one backward pass (Rauch, Tung & Striebel 1965)."""
     predicted, corrected = _forward(system)
-    score, information, ahead = _backward(system, corrected)
-    mean = corrected.mean + jnp.einsum("tij,tj->ti", ahead, score)
-    reduction = ahead @ information @ jnp.swapaxes(ahead, -1, -2)
-    covariance = _symmetric(corrected.covariance - reduction)
+    mean, covariance, _ = _backward(system, predicted, corrected)
     log_predictive = corrected.log_predictive
     filtered = (corrected.mean, corrected.covariance)
     return SmoothedBeliefs(mean, covariance, *predicted, *filtered, log_predictive, log_predictive.sum())
@@ -112,11 +105,9 @@ def smooth(system: LinearGaussian) -> SmoothedBeliefs:
 
 @jax.jit
 def pairwise(system: LinearGaussian) -> Float[Array, "pair dim_x dim_x"]:
-    """cov(x_t, x_t+1 | y_1:T) for t = 1 ... T-1; rows: x_t (Durbin & Koopman 2012, section 4.7)."""
-    predicted, corrected = _forward(system)
-    _, information, ahead = _backward(system, corrected)
-    later = jnp.eye(predicted.mean.shape[-1]) - information[:-1] @ predicted.covariance[1:]
-    return ahead[:-1] @ later
+    """cov(x_t, x_t+1 | y_1:T) for t = 1 ... T-1; rows: x_t (Sarkka & Svensson 2023, section 12.2)."""
+    _, covariance, gain = _backward(system, *_forward(system))
+    return gain @ covariance[1:]
 
 
 @partial(jax.jit, static_argnames="num_paths")
@@ -202,21 +193,40 @@ def _forward(system: LinearGaussian) -> tuple[Belief, _Corrected]:
     return lax.scan(step, first, (matrices, system.observations))[1]
 
 
-def _backward(system: LinearGaussian, corrected: _Corrected) -> tuple[Array, Array, Array]:
-    """r_t, N_t of Durbin & Koopman (2012), eq. 4.38 and 4.42 (what y_t+1:T say), and cov(x_t, x_t+1 | y_1:t), for every t."""
-    A = _onward(system)[1][0]
-    onward = A @ (jnp.eye(A.shape[-1]) - corrected.gain @ corrected.C)
+def _backward(system: LinearGaussian, predicted: Belief, corrected: _Corrected) -> tuple[Array, Array, Array]:
+    """Smoothed means and covariances for every t, and the gains from t + 1 back to t, (time - 1, dim_x, dim_x).
 
-    def step(carry, inputs):
-        score, information = carry
-        C, weighted, precision, L = inputs
-        before = (C.T @ weighted + L.T @ score, C.T @ precision @ C + L.T @ information @ L)
-        return before, carry
+    With w the noise of the move, x_t - E[x_t | y_1:t] = (I - J A) (itself) - J w + J (x_t+1 - E[x_t+1 | y_1:t]): a sum of
+    positive terms, in which nothing cancels however wide the prior is (P - P N P loses all digits there).
+    """
+    A, _, Q, *_ = (series[:-1] for series in _onward(system)[1])
+    filtered_mean, filtered = corrected.mean[:-1], corrected.covariance[:-1]
+    across = filtered @ jnp.swapaxes(A, -1, -2)
+    gain = across @ _pseudo_inverse(predicted.covariance[1:])
+    keep = jnp.eye(A.shape[-1]) - gain @ A
+    own = keep @ filtered @ jnp.swapaxes(keep, -1, -2) + gain @ Q @ jnp.swapaxes(gain, -1, -2)
 
-    last = (jnp.zeros(A.shape[-1]), jnp.zeros(A.shape[-2:]))
-    inputs = (corrected.C, corrected.weighted, corrected.precision, onward)
-    _, (score, information) = lax.scan(step, last, inputs, reverse=True)
-    return score, information, corrected.covariance @ jnp.swapaxes(A, -1, -2)
+    def step(following, inputs):
+        gain, own, mean, mean_ahead = inputs
+        mean = mean + gain @ (following.mean - mean_ahead)
+        belief = Belief(mean, _symmetric(own + gain @ following.covariance @ gain.T))
+        return belief, belief
+
+    last = Belief(corrected.mean[-1], corrected.covariance[-1])
+    _, earlier = lax.scan(step, last, (gain, own, filtered_mean, predicted.mean[1:]), reverse=True)
+    mean = jnp.concatenate([earlier.mean, last.mean[None]])
+    return mean, jnp.concatenate([earlier.covariance, last.covariance[None]]), gain
+
+
+def _pseudo_inverse(covariance: Array) -> Array:
+    """Pseudo-inverse of covariances that may be singular (P0 = 0, singular Q), in units of their own standard deviations."""
+    scale = jnp.sqrt(jnp.diagonal(covariance, axis1=-2, axis2=-1))
+    scale = jnp.where(scale > 0, scale, 1.0)
+    units = scale[..., :, None] * scale[..., None, :]
+    values, vectors = jnp.linalg.eigh(covariance / units)
+    rounding = 4 * values.shape[-1] * jnp.finfo(values.dtype).eps * values.max(axis=-1, keepdims=True)
+    inverse = jnp.where(values > rounding, 1.0 / jnp.where(values > rounding, values, 1.0), 0.0)
+    return (vectors * inverse[..., None, :]) @ jnp.swapaxes(vectors, -1, -2) / units
 
 
 def _simulate(system: LinearGaussian, key: Array) -> tuple[Array, Array]:

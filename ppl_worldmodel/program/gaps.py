@@ -25,7 +25,8 @@ def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
     for name, where in holes.items():
         if name not in observed:
             raise DataError(
-                f"the argument '{name}' is NaN (an empty cell) at {where[0].tolist()}, but it is no observation: only observations may be "
+                f"the argument '{name}' is NaN (an empty cell) at {where[0].tolist()}, but it is no "
+                f"observation: only observations may be "
                 f"missing ({', '.join(sorted(observed)) or 'none here'}); fill it, or leave the step out"
             )
 

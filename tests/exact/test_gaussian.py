@@ -34,8 +34,7 @@ def matrix_at(system: LinearGaussian, name: str, t: int) -> jax.Array:
 
 
 @both_orders
-@pytest.mark.parametrize("varying", ["", "AbQCdR", "bC"])
-@pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize(("varying", "dim_x", "dim_y"), [("", 3, 2), ("AbQCdR", 3, 2), ("bC", 1, 1)])
 def test_beliefs_equal_the_conditioned_joint(order: Order, varying: str, dim_x: int, dim_y: int) -> None:
     for seed in range(3):
         for singular in (False, True):
