@@ -11,30 +11,35 @@ from ppl_worldmodel.reports.names import text
 
 
 def as_run(results: xr.DataTree | Mapping[str, xr.DataTree]) -> xr.DataTree:
-    """A run as it is; {engine name: result} with every result checked against "exact" or, if that was asked another question, "nuts".
+    """A run as it is; {engine name: result} with every result checked against the exact one, else against that of NUTS.
 
-    Raises DataError for a tree that is neither a run nor the result of an engine, and for no results at all.
+    Only results of the same question are checked against each other. Raises DataError for a tree that is neither a run nor the
+    result of an engine, and for no results at all.
     """
     if isinstance(results, xr.DataTree):
         if "engines" in results.children:
             return results
         if "engine" not in results.attrs:
-            raise DataError("this tree is neither a run (it has no group 'engines') nor the result of an engine (no attribute 'engine')")
+            raise DataError(
+                "this tree is neither a run (it has no group 'engines') nor the result of an engine (it has no attribute 'engine')"
+            )
         results = {text(results.attrs, "engine"): results}
     if not results:
         raise DataError("there is nothing to report: give {engine name: result}")
     findings = []
     for name, result in results.items():
-        reference = None if text(result.attrs, "engine") == "exact" else _reference(name, results)
-        for finding in check(result, against=results[reference] if reference else None):
-            against = finding.reference if finding.reference in ("itself", "truth") else reference
+        other = None if text(result.attrs, "engine") == "exact" else _reference(name, results)
+        for finding in check(result, against=results[other] if other else None):
+            against = finding.reference if finding.reference == "itself" else str(other)
             findings.append(finding._replace(candidate=name, reference=against))
     tree = xr.DataTree.from_dict({"checks": as_dataset(tuple(findings))} if findings else {})
     for name, result in results.items():
         tree[f"engines/{name}"] = result.copy()
     first = next(iter(results.values())).attrs
-    mode = "learned" if any(text(result.attrs, "question") == PARAMETERS for result in results.values()) else "known"
-    tree.attrs = {"mode": mode, "created": text(first, "created"), "versions": text(first, "versions"), "dtype": text(first, "dtype")}
+    learned = any(text(result.attrs, "question") == PARAMETERS for result in results.values())
+    tree.attrs = {"mode": "learned" if learned else "known"} | {
+        name: text(first, name) for name in ("created", "versions", "commit", "dtype") if text(first, name)
+    }
     return tree
 
 

@@ -11,24 +11,28 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from ppl_worldmodel.reports.distances import distances
-from ppl_worldmodel.reports.figures import Picture, picture, sheet, style
-from ppl_worldmodel.reports.names import Look, at_step, labels, time_axis
+from ppl_worldmodel.reports.figures import DENSE, MOST_PANELS, Picture, picture, sheet, style
+from ppl_worldmodel.reports.looks import Look
+from ppl_worldmodel.reports.names import at_step, group, state_labels, time_axis, time_labels
 from ppl_worldmodel.reports.sentence import amount
 
 NORMAL_90 = 1.6449  # half the width of a central 90 % interval, in standard deviations
-MOST_PANELS = 8
-DENSE = 3000  # points above which an image is smaller than lines
+DASHED = (0, (3, 1.5))
+
+
+class Drawn(NamedTuple):
+    """A result, its look, and what it is called here."""
+
+    tree: xr.DataTree
+    look: Look
+    name: str
 
 
 class Pair(NamedTuple):
     """An engine and what it is drawn against; `checked`: both answer the same question, so that their distance means something."""
 
-    name: str
-    tree: xr.DataTree
-    look: Look
-    other: xr.DataTree | None
-    other_name: str
-    other_look: Look | None
+    engine: Drawn
+    other: Drawn | None
     checked: bool
 
 
@@ -37,11 +41,11 @@ def belief_figure(kind: str, pair: Pair, points: tuple[str, np.ndarray] | None =
 
     points   name and values (time,) of an observed series that lives on the scale of a one-dimensional Gaussian state
     """
-    beliefs = pair.tree["beliefs"] if "beliefs" in pair.tree.children else None
-    if beliefs is None or kind not in beliefs.data_vars or not np.isfinite(beliefs[kind].values).any():
+    beliefs = group(pair.engine.tree, "beliefs")
+    if beliefs is None or kind not in beliefs or not np.isfinite(beliefs[kind].values).any():
         return None
     axis = str(beliefs[kind].dims[-1])
-    titles = labels(beliefs, axis)
+    titles = state_labels(beliefs, axis)
     shown = [1] if len(titles) == 2 and axis == "state" else list(range(len(titles)))[:MOST_PANELS]
     time, time_title = time_axis(beliefs)
     with style():
@@ -49,9 +53,9 @@ def belief_figure(kind: str, pair: Pair, points: tuple[str, np.ndarray] | None =
         for i, panel in zip(shown, axes, strict=True):
             if points is not None:
                 panel.plot(time, points[1], ".", color="#9a9a9a", markersize=3.5, zorder=1, label=f"{points[0]} (data)")
-            if pair.other is not None and pair.other_look is not None:
-                _reference(panel, time, pair.other, kind, i, pair.other_look, pair.other_name)
-            _engine(panel, time, pair, kind, i)
+            if pair.other is not None:
+                _reference(panel, time, kind, i, pair.other)
+            _engine(panel, time, kind, i, pair.engine, beliefs)
             panel.set_ylabel(f"p(state = {titles[i]})" if axis == "state" and len(shown) == 1 else titles[i])
             if axis == "state":
                 panel.set_ylim(-0.03, 1.03)
@@ -60,73 +64,75 @@ def belief_figure(kind: str, pair: Pair, points: tuple[str, np.ndarray] | None =
             axes[0].set_title("probability of each state")
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=min(len(names), 3), columnspacing=1.2)
-        caption = _caption(kind, pair, time if "time" in beliefs.coords else None)
-        if len(shown) < len(titles) and len(shown) > 1:
+        caption = _caption(kind, pair, beliefs)
+        if 1 < len(shown) < len(titles):
             caption += f" The first {len(shown)} of {len(titles)} are shown."
-        return picture(figure, caption, caption, dense=len(time) * len(shown) > DENSE)
+        return picture(figure, caption, dense=len(time) * len(shown) > DENSE)
 
 
-def _reference(panel: Axes, time: np.ndarray, tree: xr.DataTree, kind: str, i: int, look: Look, name: str) -> None:
-    if "beliefs" not in tree.children or kind not in tree["beliefs"].data_vars:
+def _reference(panel: Axes, time: np.ndarray, kind: str, i: int, other: Drawn) -> None:
+    beliefs = group(other.tree, "beliefs")
+    if beliefs is None or kind not in beliefs or beliefs.sizes["time"] != len(time):
         return
-    values = tree["beliefs"][kind].values[:, i]
-    half = _half_width(tree, kind, i)
+    values, half = beliefs[kind].values[:, i], _half_width(beliefs, kind, i)
+    colour = other.look.colour
     if half is not None:
-        panel.fill_between(time, values - half, values + half, color=look.colour, alpha=0.13, linewidth=0, zorder=1.5)
-    panel.plot(time, values, color=look.colour, alpha=0.35, linewidth=3.2, solid_capstyle="round", zorder=2, label=name)
+        panel.fill_between(time, values - half, values + half, color=colour, alpha=0.13, linewidth=0, zorder=1.5)
+    panel.plot(
+        time, values, color=colour, alpha=0.35, linewidth=3.2, solid_capstyle="round", zorder=2, label=other.name
+    )
 
 
-def _engine(panel: Axes, time: np.ndarray, pair: Pair, kind: str, i: int) -> None:
-    values = pair.tree["beliefs"][kind].values[:, i]
+def _engine(panel: Axes, time: np.ndarray, kind: str, i: int, engine: Drawn, beliefs: xr.Dataset) -> None:
+    values = beliefs[kind].values[:, i]
     asked = np.isfinite(values)
-    half, error = _half_width(pair.tree, kind, i), _two_mcse(pair.tree, kind, i)
-    look = pair.look
+    half, error = _half_width(beliefs, kind, i), _two_mcse(beliefs, kind, i)
+    colour, marker = engine.look.colour, engine.look.marker
     if asked.mean() < 0.5:  # single time steps were asked for
+        at, mean = time[asked], values[asked]
         if half is not None:
-            panel.vlines(time[asked], (values - half)[asked], (values + half)[asked], color=look.colour, linewidth=0.8, linestyle=(0, (3, 1.5)), zorder=3)
+            low, high = mean - half[asked], mean + half[asked]
+            panel.vlines(at, low, high, color=colour, linewidth=0.8, linestyle=DASHED, zorder=3)
         panel.errorbar(
-            time[asked], values[asked], yerr=error[asked], fmt=look.marker, color=look.colour, markersize=4, capsize=2.5,
-            elinewidth=1, markerfacecolor="white", zorder=4, label=f"{look.name} (± 2 MCSE)",
+            at, mean, yerr=error[asked], fmt=marker, color=colour, markersize=4, capsize=2.5, elinewidth=1,
+            markerfacecolor="white", zorder=4, label=f"{engine.name} (± 2 MCSE)",
         )  # fmt: skip
         return
     every = max(1, len(time) // 12)
-    panel.plot(time, values, color=look.colour, marker=look.marker, markevery=every, markersize=3.2, linewidth=1.1, zorder=3, label=look.name)
+    panel.plot(
+        time, values, color=colour, marker=marker, markevery=every, markersize=3.2, linewidth=1.1, zorder=3,
+        label=engine.name,
+    )  # fmt: skip
     if half is not None:
-        for side in (-1, 1):
-            panel.plot(time, values + side * half, color=look.colour, linewidth=0.8, linestyle=(0, (3, 1.5)), zorder=3)
+        for edge in (values - half, values + half):
+            panel.plot(time, edge, color=colour, linewidth=0.8, linestyle=DASHED, zorder=3)
     elif error[asked].max() > 0:
-        panel.fill_between(time, values - error, values + error, color=look.colour, alpha=0.25, linewidth=0, zorder=2.5)
+        panel.fill_between(time, values - error, values + error, color=colour, alpha=0.25, linewidth=0, zorder=2.5)
 
 
-def _half_width(tree: xr.DataTree, kind: str, i: int) -> np.ndarray | None:
-    """Half the width of the central 90 % band of a dimension, (time,)."""
+def _half_width(beliefs: xr.Dataset, kind: str, i: int) -> np.ndarray | None:
+    """Half the width of the central 90 % band of a dimension, (time,); None for finite states."""
     name = f"{kind}_covariance"
-    if name not in tree["beliefs"].data_vars:
-        return None
-    return NORMAL_90 * np.sqrt(np.maximum(tree["beliefs"][name].values[:, i, i], 0.0))
+    return NORMAL_90 * np.sqrt(np.maximum(beliefs[name].values[:, i, i], 0.0)) if name in beliefs else None
 
 
-def _two_mcse(tree: xr.DataTree, kind: str, i: int) -> np.ndarray:
+def _two_mcse(beliefs: xr.Dataset, kind: str, i: int) -> np.ndarray:
     name = f"{kind}_mcse"
-    group = tree["beliefs"]
-    return 2.0 * np.nan_to_num(group[name].values[:, i]) if name in group.data_vars else np.zeros(group.sizes["time"])
+    return 2.0 * np.nan_to_num(beliefs[name].values[:, i]) if name in beliefs else np.zeros(beliefs.sizes["time"])
 
 
-def _caption(kind: str, pair: Pair, time: np.ndarray | None) -> str:
-    head = f"{kind.capitalize()}: {pair.look.name}"
+def _caption(kind: str, pair: Pair, beliefs: xr.Dataset) -> str:
+    head = f"{kind.capitalize()}: {pair.engine.name}"
+    bands = " Bands and dashed lines: 90 %." if f"{kind}_covariance" in beliefs else ""
     if pair.other is None:
-        return f"{head}."
-    head += f" against {pair.other_name}."
+        return f"{head}.{bands}"
+    head += f" against {pair.other.name}."
     if not pair.checked:
-        return f"{head} Drawn for the eye, not checked: the two answer different questions."
-    found = distances(kind, pair.tree, pair.other)
+        return f"{head} Drawn for the eye, not checked: the two answer different questions.{bands}"
+    found = distances(kind, pair.engine.tree, pair.other.tree)
     if found is None:
-        return head
+        return f"{head}{bands}"
     worst = int(found.distance.argmax())
-    asked, steps = len(found.step), pair.tree["beliefs"].sizes["time"]
-    some = f" (of the {asked} steps asked for)" if asked < steps else ""
-    lines = " Bands and dashed lines: 90 %." if "dim" in pair.tree["beliefs"][kind].dims else ""
-    off = amount(float(found.distance[worst]), found.unit, 3)
-    return f"{head} They differ most at {at_step(int(found.step[worst]), time)}{some}, by {off}.{lines}"
-
-
+    step = at_step(int(found.step[worst]), time_labels(beliefs))
+    some = f" (of the {len(found.step)} steps asked for)" if len(found.step) < beliefs.sizes["time"] else ""
+    return f"{head} They differ most at {step}{some}, by {amount(float(found.distance[worst]), found.unit, 3)}.{bands}"

@@ -9,17 +9,20 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 WIDTH = 4.7  # inches: at half the page, and at the full width of a telephone, the letters are of readable size
+DENSE = 3000  # points above which an image is smaller than lines
+MOST_PANELS = 8
 GREY = "#6b6b6b"
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "font.family": "sans-serif",
@@ -59,11 +62,11 @@ class Picture(NamedTuple):
 @contextmanager
 def style() -> Iterator[None]:
     """The house style, for as long as a figure is drawn."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(rc=STYLE):  # type: ignore[arg-type]  # names of settings are strings
         yield
 
 
-def sheet(rows: int = 1, height: float = 2.3, *, share_y: bool = False) -> tuple[Figure, list]:
+def sheet(rows: int = 1, height: float = 2.3, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
     """An empty figure with `rows` axes above each other on one time axis; `height` in inches is that of the whole."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -71,9 +74,9 @@ def sheet(rows: int = 1, height: float = 2.3, *, share_y: bool = False) -> tuple
     return figure, list(axes)
 
 
-def picture(figure: Figure, alt: str, caption: str = "", *, dense: bool = False) -> Picture:
-    """A figure with its text for those who do not see it; `dense` ones (thousands of points) as an image."""
-    return Picture(webp(figure, alt) if dense else svg(figure, alt), caption)
+def picture(figure: Figure, caption: str, *, dense: bool = False) -> Picture:
+    """A figure with its caption, which is its text for those who do not see it, too; `dense` ones as an image."""
+    return Picture(webp(figure, caption) if dense else svg(figure, caption), caption)
 
 
 def svg(figure: Figure, alt: str) -> Markup:

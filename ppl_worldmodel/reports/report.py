@@ -15,10 +15,16 @@ from markupsafe import Markup
 
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.reports import rows, sections
+from ppl_worldmodel.reports import sections
 from ppl_worldmodel.reports.as_run import as_run
-from ppl_worldmodel.reports.names import looks, text, time_labels, unpacked
+from ppl_worldmodel.reports.engine_rows import engine_rows
+from ppl_worldmodel.reports.looks import looks
+from ppl_worldmodel.reports.names import group, text, time_labels, unpacked
+from ppl_worldmodel.reports.parameters import given_rows, parameter_rows
+from ppl_worldmodel.reports.rows import finding_rows
 from ppl_worldmodel.reports.sentence import overall, sentence
+
+_HERE = "ppl_worldmodel.reports"
 
 
 def report(run: xr.DataTree | Mapping[str, xr.DataTree], path: str | Path) -> Path:
@@ -39,45 +45,58 @@ def report(run: xr.DataTree | Mapping[str, xr.DataTree], path: str | Path) -> Pa
 
 def page_of(run: xr.DataTree) -> str:
     """The page of a run as text."""
-    attributes = run.attrs
+    said = run.attrs
     engines = {str(name): tree for name, tree in run["engines"].children.items()}
-    findings: tuple[Finding, ...] = ()
-    if "checks" in run.children and "row" in run["checks"].sizes:
-        findings = from_dataset(run["checks"].to_dataset())
-    time = time_labels(engines)
-    known = text(attributes, "mode", "known") == "known"
-    truth = unpacked(attributes, "truth")
-    look = looks(engines)
-    environment = Environment(
-        loader=PackageLoader("ppl_worldmodel.reports", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    checks = group(run, "checks")
+    findings: tuple[Finding, ...] = from_dataset(checks) if checks is not None and "row" in checks.sizes else ()
+    time = next(
+        (
+            labels
+            for tree in engines.values()
+            if (beliefs := group(tree, "beliefs")) is not None and (labels := time_labels(beliefs)) is not None
+        ),
+        None,
     )
-    about = text(attributes, "about")
-    return environment.get_template("page.html").render(
-        css=Markup(files("ppl_worldmodel.reports").joinpath("page.css").read_text(encoding="utf-8")),
-        name=text(attributes, "name") or " and ".join(how.name for how in look.values()),
+    known, parameters_from = text(said, "mode", "known") == "known", text(said, "parameters_from")
+    truth, look, about = unpacked(said, "truth"), looks(engines), text(said, "about")
+    learned = parameter_rows(engines, truth)
+    return _template().render(
+        name=text(said, "name") or " and ".join(how.name for how in look.values()),
         about=about,
         first_line=about.split("\n", 1)[0],
         known=known,
-        fast=bool(int(attributes.get("fast", 0))),
-        data_from=text(attributes, "data_from"),
-        parameters_from=text(attributes, "parameters_from"),
+        fast=bool(int(said.get("fast", 0))),
+        data_from=text(said, "data_from"),
+        parameters_from=parameters_from,
         verdict=overall(findings),
         sentence=sentence(findings, time),
-        findings=rows.finding_rows(findings, time),
+        findings=finding_rows(findings, time),
         compared=sections.compared(engines, known=known, truth=truth),
-        beliefs=sections.beliefs(engines, look, known=known, parameters_from=text(attributes, "parameters_from")),
+        beliefs=sections.beliefs(engines, look, parameters_from=parameters_from),
         where=sections.where(engines, findings, look),
         data=sections.data(engines),
-        parameter_pictures=sections.parameter_pictures(engines, look, truth),
-        parameter_rows=rows.parameter_rows(engines, truth),
+        parameter_pictures=sections.parameters(engines, look, truth, learned),
+        parameter_rows=learned,
         has_truth=bool(truth),
-        given=rows.given_rows(engines),
+        given=given_rows(engines),
         look=look,
-        engine_rows=rows.engine_rows(engines, findings),
-        structure=text(attributes, "structure"),
-        source=_without_docstring(text(attributes, "source"), about),
-        provenance=_provenance(attributes),
+        engine_rows=engine_rows(engines, findings),
+        structure=text(said, "structure"),
+        source=_without_docstring(text(said, "source"), about),
+        provenance=_provenance(said),
+        css=Markup(files(_HERE).joinpath("page.css").read_text(encoding="utf-8")),
     )
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader(_HERE, ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
 
 
 def _without_docstring(source: str, about: str) -> str:
@@ -94,20 +113,20 @@ def _without_docstring(source: str, about: str) -> str:
     return source
 
 
-def _provenance(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(said: Mapping[Any, Any]) -> list[tuple[str, str]]:
     """What it takes to do it again, as far as the tree says."""
-    seconds = float(attributes.get("seconds", np.nan))
-    versions = ", ".join(f"{name} {version}" for name, version in unpacked(attributes, "versions").items())
-    every = [
-        ("data", text(attributes, "data_from")),
-        ("parameters", text(attributes, "parameters_from")),
-        ("truth", json.dumps(unpacked(attributes, "truth")) if unpacked(attributes, "truth") else ""),
-        ("command", text(attributes, "command")),
-        ("seed", text(attributes, "seed")),
-        ("precision", text(attributes, "dtype")),
-        ("versions", versions),
-        ("commit", text(attributes, "commit")),
-        ("created", text(attributes, "created")),
-        ("computing time", f"{seconds:.1f} s" if np.isfinite(seconds) else ""),
-    ]
-    return [(name, value) for name, value in every if value]
+    seconds = float(said.get("seconds", np.nan))
+    truth = unpacked(said, "truth")
+    every = {
+        "data": text(said, "data_from"),
+        "parameters": text(said, "parameters_from"),
+        "truth": json.dumps(truth) if truth else "",
+        "command": text(said, "command"),
+        "seed": text(said, "seed"),
+        "precision": text(said, "dtype"),
+        "versions": ", ".join(f"{name} {version}" for name, version in unpacked(said, "versions").items()),
+        "commit": text(said, "commit"),
+        "created": text(said, "created"),
+        "computing time": f"{seconds:.1f} s" if np.isfinite(seconds) else "",
+    }
+    return [(name, value) for name, value in every.items() if value]

@@ -7,14 +7,17 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.reports import rows
-from ppl_worldmodel.reports.belief_figures import Pair, belief_figure
+from ppl_worldmodel.reports.belief_figures import Drawn, Pair, belief_figure
 from ppl_worldmodel.reports.data_figures import Fixed, data_figure, fixed
 from ppl_worldmodel.reports.distance_figures import distance_figure
 from ppl_worldmodel.reports.figures import Picture
-from ppl_worldmodel.reports.names import Look, text
-from ppl_worldmodel.reports.parameter_figures import forest, ranks
+from ppl_worldmodel.reports.forest_figure import forest
+from ppl_worldmodel.reports.looks import Look
+from ppl_worldmodel.reports.names import group, text
+from ppl_worldmodel.reports.parameters import ParameterRow, entries, learned
+from ppl_worldmodel.reports.rank_figure import ranks
 
+Engines = Mapping[str, xr.DataTree]
 KINDS = ("filtered", "smoothed")
 
 
@@ -34,92 +37,97 @@ class DataSection(NamedTuple):
     fixed: list[Fixed]
 
 
-def compared(engines: Mapping[str, xr.DataTree], *, known: bool, truth: Mapping[str, Any]) -> str:
-    """What is the reference here, in words."""
+def compared(engines: Engines, *, known: bool, truth: Mapping[str, Any]) -> str:
+    """What is the reference here, in two sentences."""
     kinds = {text(tree.attrs, "engine", name) for name, tree in engines.items()}
-    apart = "filtered beliefs, p(state at t | data up to t), only with filtered ones, and smoothed beliefs, p(state at t | all data), only with smoothed ones"
+    apart = (
+        "filtered beliefs, p(state at t | data up to t), are compared with filtered ones only, and smoothed beliefs, "
+        "p(state at t | all data), with smoothed ones only."
+    )
+    nuts = "NUTS, once its chains agree, is the reference of the other engines"
     if known:
-        if "exact" not in kinds:
-            return f"The parameters are given, but there is no exact answer here to compare with. Where engines are compared, it is {apart}."
-        return f"The parameters are given, so the exact recursion is the reference of every other engine. Compared are {apart}."
-    reference = "NUTS, once its chains agree, is the reference of the other engines" if "nuts" in kinds else "there is no NUTS run here to compare with"
-    true = ", and each posterior is held against the truth that the data were simulated from" if truth else ""
-    first = f"The parameters are learned, so {reference}{true}."
+        reference = "the exact recursion is the reference of every other engine" if "exact" in kinds else nuts
+        if not kinds & {"exact", "nuts"}:
+            reference = "the exact recursion would be the reference, but it is not in this run"
+        return f"The parameters are given, so {reference}. {apart[0].upper()}{apart[1:]}"
+    reference = nuts if "nuts" in kinds else "NUTS would be the reference, but it is not in this run"
+    true = "; each posterior is also held against the truth that the data were simulated from" if truth else ""
     return (
-        f"{first} Beliefs are the exact ones at each draw of the parameters, averaged over the draws: comparing them checks the parameters, "
-        f"not the recursion; compared are {apart}."
+        f"The parameters are learned, so {reference}{true}. Beliefs are the exact ones at each draw of the parameters, averaged "
+        f"over the draws, so that comparing them checks the parameters and not the recursion; {apart}"
     )
 
 
-def beliefs(engines: Mapping[str, xr.DataTree], look: Mapping[str, Look], *, known: bool, parameters_from: str) -> list[BeliefRow]:
-    """A row for each engine, against its reference."""
-    exact = _first(engines, "exact")
-    nuts = _first(engines, "nuts")
+def beliefs(engines: Engines, look: Mapping[str, Look], *, parameters_from: str) -> list[BeliefRow]:
+    """A row for each engine, drawn against the exact answer or NUTS, whichever answers the same question."""
+    exact, nuts = _first(engines, "exact"), _first(engines, "nuts")
     found = []
-    others = [name for name in engines if name != exact]
-    for name in others or list(engines):
-        other = None if name == exact else exact if known or name == nuts or nuts is None else nuts
-        checked = other is not None and text(engines[name].attrs, "question") == text(engines[other].attrs, "question")
-        called = "" if other is None else look[other].name
-        if other == exact and other is not None and not checked:
-            called = f"exact at {parameters_from}" if parameters_from else "exact at single values of the parameters"
-        pair = Pair(name, engines[name], look[name], engines[other] if other else None, called, look[other] if other else None, checked)
-        pictures = [belief_figure(kind, pair, _points(engines[name])) for kind in KINDS]
-        found.append(BeliefRow(look[name].name, *pictures))
+    for name in [name for name in engines if name != exact] or list(engines):
+        question = text(engines[name].attrs, "question")
+        others = [other for other in (exact, nuts) if other is not None and other != name]
+        same = [other for other in others if text(engines[other].attrs, "question") == question]
+        other = same[0] if same else exact if exact in others else None
+        against = None
+        if other is not None:
+            called = look[other].name if same else f"exact at {parameters_from or 'single values of the parameters'}"
+            against = Drawn(engines[other], look[other], called)
+        pair = Pair(Drawn(engines[name], look[name], look[name].name), against, bool(same))
+        filtered, smoothed = (belief_figure(kind, pair, _points(engines[name])) for kind in KINDS)
+        found.append(BeliefRow(look[name].name, filtered, smoothed))
     return [row for row in found if row.filtered or row.smoothed]
 
 
-def where(engines: Mapping[str, xr.DataTree], findings: tuple[Finding, ...], look: Mapping[str, Look]) -> list[Picture]:
+def where(engines: Engines, findings: tuple[Finding, ...], look: Mapping[str, Look]) -> list[Picture]:
     """Distances from the reference over time, filtered and smoothed apart."""
     pictures = [distance_figure(kind, findings, engines, look) for kind in KINDS]
     return [picture for picture in pictures if picture is not None]
 
 
-def data(engines: Mapping[str, xr.DataTree]) -> DataSection:
+def data(engines: Engines) -> DataSection:
     """The data, as the first engine that holds them has them."""
-    series: dict[str, list[Picture]] = {}
-    for group in ("observed_data", "constant_data"):
-        tree = next((tree[group] for tree in engines.values() if group in tree.children), None)
-        drawn = [data_figure(tree, str(name)) for name in tree.data_vars] if tree is not None else []
-        series[group] = [picture for picture in drawn if picture is not None]
-    constant = next((tree["constant_data"] for tree in engines.values() if "constant_data" in tree.children), None)
-    return DataSection(series["observed_data"], series["constant_data"], fixed(constant) if constant is not None else [])
+    observed, given = (
+        next((found for tree in engines.values() if (found := group(tree, name)) is not None), xr.Dataset())
+        for name in ("observed_data", "constant_data")
+    )
+    drawn = [
+        [picture for name in dataset.data_vars if (picture := data_figure(dataset, str(name))) is not None]
+        for dataset in (observed, given)
+    ]
+    return DataSection(drawn[0], drawn[1], fixed(given))
 
 
-def parameter_pictures(engines: Mapping[str, xr.DataTree], look: Mapping[str, Look], truth: Mapping[str, Any]) -> list[tuple[Picture, ...]]:
+def parameters(
+    engines: Engines, look: Mapping[str, Look], truth: Mapping[str, Any], rows: list[ParameterRow]
+) -> list[list[Picture]]:
     """For each learned parameter its forest, and the rank plots of every engine that has several chains."""
-    draws = {engine: rows.parameters(tree) for engine, tree in rows.learned(engines).items()}
-    names = list(dict.fromkeys(name for found in draws.values() for name in found))
-    worst = {(row.engine, row.label): row.rhat.value for row in rows.parameter_rows(engines, {})}
+    draws = learned(engines)
     found = []
-    for name in names:
-        have = {engine: values[name] for engine, values in draws.items() if name in values}
-        pictures = [forest(name, have, look, truth.get(name))]
+    for name in dict.fromkeys(name for parameters in draws.values() for name in parameters):
+        have = {engine: parameters[name] for engine, parameters in draws.items() if name in parameters}
+        have = {engine: values for engine, values in have.items() if np.isfinite(values).all()}
+        pictures = [forest(name, have, look, truth.get(name))] if have else []
         for engine, values in have.items():
-            if values.shape[0] > 1 and values.std() > 0:
-                rhats = [rhat for (who, label), rhat in worst.items() if who == engine and (label == name or label.startswith(f"{name}["))]
-                pictures.append(ranks(name, values, look[engine], float(np.nanmax(rhats))))
-        found.append(tuple(pictures))
+            rhats = [row.rhat.value for row in rows if row.engine == engine and row.label in entries(name, values)]
+            if np.isfinite(rhats).all():  # so there are several chains, and every entry varies
+                pictures.append(ranks(name, values, look[engine], max(rhats)))
+        found.append(pictures)
     return found
 
 
-def _first(engines: Mapping[str, xr.DataTree], engine: str) -> str | None:
+def _first(engines: Engines, engine: str) -> str | None:
     return next((name for name, tree in engines.items() if text(tree.attrs, "engine", name) == engine), None)
 
 
 def _points(tree: xr.DataTree) -> tuple[str, np.ndarray] | None:
-    """A single observed series, if the state is a single number on about the same scale."""
-    group = tree["beliefs"] if "beliefs" in tree.children else None
-    if group is None or group.sizes.get("dim") != 1 or "observed_data" not in tree.children:
+    """The observed series, if there is a single one and the state is a single number on about the same scale."""
+    state, observed = group(tree, "beliefs"), group(tree, "observed_data")
+    if state is None or observed is None or state.sizes.get("dim") != 1 or len(observed.data_vars) != 1:
         return None
-    series = [values for values in tree["observed_data"].data_vars.values() if values.dims == ("time",)]
-    if len(series) != 1 or len(tree["observed_data"].data_vars) != 1 or series[0].dtype.kind not in "iuf":
+    name, series = next(iter(observed.data_vars.items()))
+    if series.dims != ("time",) or series.dtype.kind not in "iuf" or "smoothed" not in state:
         return None
-    values = series[0].values.astype(float)
-    means = next((group[kind].values[:, 0] for kind in ("smoothed", "filtered") if kind in group.data_vars), None)
-    if means is None or not np.isfinite(values).any() or not np.isfinite(means).any():
+    values, means = series.values.astype(float), state["smoothed"].values[:, 0]
+    if values.shape != means.shape or not np.isfinite(values).any() or not np.isfinite(means).any():
         return None
     near = abs(np.nanmedian(values) - np.nanmedian(means)) <= 2.0 * (np.nanstd(values) + np.nanstd(means))
-    return (str(series[0].name), values) if near else None
-
-
+    return (str(name), values) if near else None

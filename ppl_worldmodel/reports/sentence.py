@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
-from ppl_worldmodel.reports.names import called, number, place
+from ppl_worldmodel.reports.looks import called
+from ppl_worldmodel.reports.names import number, place
 
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
 _IN_WORDS = {"total variation": "in total variation"}
@@ -39,7 +40,9 @@ def sentence(findings: tuple[Finding, ...], time: np.ndarray | None = None) -> s
         told = _told(against, time)
         if len(against) > MOST:
             told.append(f"and {len(against) - MOST} more")
-        parts.append(f"{_count(len(against), total)} {'disagrees' if len(against) == 1 else 'disagree'}: {', '.join(told)}")
+        parts.append(
+            f"{_count(len(against), total)} {'disagrees' if len(against) == 1 else 'disagree'}: {', '.join(told)}"
+        )
     if open_:
         count = f"{len(open_)} more" if against else _count(len(open_), total)
         parts.append(f"{count} {'is' if len(open_) == 1 else 'are'} undecided: {_by_engine(open_)}")
@@ -63,7 +66,8 @@ def phrase(finding: Finding, time: np.ndarray | None = None, *, whose: str = "")
     if about == "Pareto k-hat":
         return f"{whose} Pareto k-hat is {finding.distance:.2f} (above {finding.tolerance:g})"
     if about == "ELBO":
-        return f"{whose} ELBO is {amount(abs(finding.distance), 'nats')} {'below' if finding.distance >= 0 else 'above'} the log evidence"
+        side = "below" if finding.distance >= 0 else "above"
+        return f"{whose} ELBO is {amount(abs(finding.distance), 'nats')} {side} the log evidence"
     if about == "beliefs":
         return f"{whose} {_short(finding)} are off by {off} at {where}"
     if about == "truth":
@@ -88,9 +92,14 @@ def _about(finding: Finding) -> str:
 def _told(against: list[Finding], time: np.ndarray | None) -> list[str]:
     """The disagreements, engine by engine, what matters most first."""
     engines = list(dict.fromkeys(finding.candidate for finding in against))
-    ordered = sorted(against, key=lambda finding: (engines.index(finding.candidate), _ORDER.index(_about(finding))))[:MOST]
+    ordered = sorted(against, key=lambda finding: (engines.index(finding.candidate), _ORDER.index(_about(finding))))[
+        :MOST
+    ]
     before = [""] + [finding.candidate for finding in ordered]
-    return [phrase(finding, time, whose="its" if finding.candidate == last else "") for finding, last in zip(ordered, before, strict=False)]
+    return [
+        phrase(finding, time, whose="its" if finding.candidate == last else "")
+        for finding, last in zip(ordered, before, strict=False)
+    ]
 
 
 def _count(number_of: int, total: int) -> str:
@@ -114,10 +123,10 @@ def _by_engine(findings: list[Finding]) -> str:
 
 
 def _short(finding: Finding) -> str:
-    quantity = finding.quantity.removesuffix(" (averaged over parameters)")
-    if quantity.startswith("parameters "):
-        return "parameters against the truth" if finding.reference == "truth" else "parameters"
-    return quantity
+    about = _about(finding)
+    if about == "beliefs":
+        return finding.quantity.split(" beliefs")[0] + " beliefs"
+    return {"parameters": "parameters", "truth": "parameters against the truth"}.get(about, finding.quantity)
 
 
 def _joined(words: list[str]) -> str:

@@ -4,6 +4,7 @@ A new file in `models/` is tested by being there: a state with finitely many val
 one dense Gaussian vector. Both ask NumPyro for the program's log density and nothing else.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ppl_worldmodel import read
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState
 from ppl_worldmodel.program.load import Loaded, default_data, load, shipped
+from ppl_worldmodel.program.read import System
 
 from ..references import dense
 from .contract import (
@@ -23,34 +25,57 @@ from .contract import (
 )
 
 every_model = pytest.mark.parametrize("name", shipped())
-seeds = pytest.mark.parametrize("seed", [0, 1, 2])
 
 
-def short(name: str, seed: int) -> tuple[Loaded, dict[str, Any], dict[str, Any]]:
-    """A model, a few steps of its own data, another piece for another seed, and parameters drawn from its prior."""
+@cache
+def whole(name: str) -> tuple[Loaded, dict[str, Any], System]:
+    """A model, all of its own data, and its structure."""
     loaded = load(name)
-    whole, _ = default_data(loaded, seed)
-    steps = 6 if isinstance(read(loaded.model, whole), FiniteState) else 10
-    data = {argument: np.asarray(value)[7 * seed : 7 * seed + steps] for argument, value in whole.items()}
-    return loaded, data, draw_parameters(loaded.model, data, read(loaded.model, data), seed)
+    data, _ = default_data(loaded, 0)
+    return loaded, data, read(loaded.model, data)
+
+
+@cache
+def short(name: str, seed: int) -> tuple[Loaded, dict[str, Any], dict[str, Any]]:
+    """A model, a few steps of its data, another piece for another seed, and parameters drawn from its prior."""
+    loaded, data, system = whole(name)
+    steps = 6 if isinstance(system, FiniteState) else 10
+    piece = {argument: np.asarray(value)[7 * seed : 7 * seed + steps] for argument, value in data.items()}
+    return loaded, piece, draw_parameters(loaded.model, piece, system, seed)
 
 
 @every_model
-@seeds
-@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
-def test_beliefs_of_every_shipped_model(name: str, seed: int, gaps: bool) -> None:
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_shipped_model(name: str, seed: int) -> None:
+    """Beliefs, and the density along random paths."""
+    loaded, data, parameters = short(name, seed)
+    system = read(loaded.model, data, parameters)
+    assert_beliefs(system, loaded, data, parameters)
+    assert_density_along_random_paths(system, loaded.model, data, parameters, seed)
+
+
+@every_model
+@pytest.mark.parametrize(("seed", "missing"), [(0, [0, 3, 4]), (1, [1, 5])])
+def test_every_shipped_model_with_missing_data(name: str, seed: int, missing: list[int]) -> None:
     loaded, data, parameters = short(name, seed)
     integers = np.issubdtype(data["observations"].dtype, np.integer)
-    if gaps:
-        data["observations"] = data["observations"].astype(float)
-        data["observations"][[0, 3, 4]] = np.nan
+    data = data | {"observations": data["observations"].astype(float)}
+    data["observations"][missing] = np.nan
     system = read(loaded.model, data, parameters)
+    assert_beliefs(system, loaded, data, parameters, ("observations",) if integers else ())
+
+
+def assert_beliefs(
+    system: System,
+    loaded: Loaded,
+    data: dict[str, Any],
+    parameters: dict[str, Any],
+    integer_data: tuple[str, ...] = (),
+) -> None:
     (observed,) = system.structure.observed
     if isinstance(system, FiniteState):
-        arguments = ("observations",) if integers else ()
-        assert_finite_beliefs(
-            system, loaded.model, data, parameters, {observed: data["observations"]}, integer_data=arguments
-        )
+        series = {observed: data["observations"]}
+        assert_finite_beliefs(system, loaded.model, data, parameters, series, integer_data)
     else:
         expected = dense.from_program(
             loaded.model,
@@ -66,17 +91,8 @@ def test_beliefs_of_every_shipped_model(name: str, seed: int, gaps: bool) -> Non
 
 
 @every_model
-@seeds
-def test_density_of_every_shipped_model_along_random_paths(name: str, seed: int) -> None:
-    loaded, data, parameters = short(name, seed)
-    assert_density_along_random_paths(read(loaded.model, data, parameters), loaded.model, data, parameters, seed)
-
-
-@every_model
 def test_the_verbs_run_on_the_whole_series_of_every_shipped_model(name: str) -> None:
-    loaded = load(name)
-    data, _ = default_data(loaded, 0)
-    system = read(loaded.model, data)
+    _, _, system = whole(name)
     verbs = finite if isinstance(system, FiniteState) else gaussian
     beliefs = verbs.smooth(system)
     assert np.isfinite(beliefs.log_evidence)

@@ -1,0 +1,72 @@
+"""What did each engine do, and what did it cost?"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.checks.verdict import Finding
+from ppl_worldmodel.reports.names import MINUS, NOTHING, group, number, text
+
+_ORDER = (
+    "algorithm", "question", "beliefs from", "draws", "warm-up steps", "optimiser steps", "worst R-hat", "fewest effective draws",
+    "effective draws per second", "divergences", "ELBO (nats)", "Pareto k-hat", "log evidence (nats)", "seconds, in all",
+    "seconds, sampling or fitting", "random key",
+)  # fmt: skip
+
+
+def engine_rows(engines: Mapping[str, xr.DataTree], findings: tuple[Finding, ...]) -> list[tuple[str, list[str]]]:
+    """(property, one cell an engine), without the properties that none has."""
+    columns = [
+        _told(tree) | _drawn(tree) | _chains(tree, [row for row in findings if row.candidate == name])
+        for name, tree in engines.items()
+    ]
+    names = [name for name in _ORDER if any(column.get(name) for column in columns)]
+    return [(name, [column.get(name) or NOTHING for column in columns]) for name in names]
+
+
+def _told(tree: xr.DataTree) -> dict[str, str]:
+    """What the engine says of itself."""
+    said = tree.attrs
+    found = {
+        "algorithm": text(said, "algorithm"),
+        "question": text(said, "question"),
+        "beliefs from": text(said, "beliefs_from"),
+        "random key": text(said, "key"),
+    }
+    for name, key, form in (
+        ("warm-up steps", "num_warmup", ",.0f"),
+        ("optimiser steps", "num_steps", ",.0f"),
+        ("ELBO (nats)", "elbo", ".2f"),
+        ("Pareto k-hat", "pareto_k", ".2f"),
+        ("log evidence (nats)", "log_evidence", ".2f"),
+        ("seconds, in all", "seconds", ".1f"),
+        ("seconds, sampling or fitting", "seconds_sampling", ".1f"),
+    ):
+        if key in said:
+            found[name] = f"{float(said[key]):{form}}".replace("-", MINUS)
+    if "elbo_mcse" in said and "elbo" in said:
+        found["ELBO (nats)"] += f" ± {number(said['elbo_mcse'], 2)}"
+    return found
+
+
+def _drawn(tree: xr.DataTree) -> dict[str, str]:
+    """How many draws, and how many of them diverged."""
+    posterior, stats = group(tree, "posterior"), group(tree, "sample_stats")
+    found = {}
+    if posterior is not None and {"chain", "draw"} <= set(posterior.sizes) and text(tree.attrs, "engine") != "exact":
+        chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+        found["draws"] = f"{draws:,} in each of {chains} chains" if chains > 1 else f"{draws:,}, independent"
+    if stats is not None and "diverging" in stats:
+        found["divergences"] = f"{int(stats['diverging'].sum()):,}"
+    return found
+
+
+def _chains(tree: xr.DataTree, findings: list[Finding]) -> dict[str, str]:
+    """How well the chains mixed, as the finding on convergence has it."""
+    gate = next((row for row in findings if row.unit == "R-hat"), None)
+    if gate is None:
+        return {}
+    found = {"worst R-hat": f"{gate.distance:.3f}", "fewest effective draws": number(gate.upper)}
+    seconds = float(tree.attrs.get("seconds_sampling", np.nan))
+    return found | ({"effective draws per second": number(gate.upper / seconds)} if seconds > 0 else {})
