@@ -148,7 +148,11 @@ def _effective(group: xr.Dataset, kind: str, asked: np.ndarray) -> np.ndarray:
 def _error(group: xr.Dataset, name: str, asked: np.ndarray) -> np.ndarray:
     """The standard errors of that name; zero where the quantity is exact, or never varied."""
     kind = name.split("_")[0]
-    return np.nan_to_num(group[name].values[asked]) if name in group.data_vars else np.zeros(group[kind].values[asked].shape)
+    return (
+        np.nan_to_num(group[name].values[asked])
+        if name in group.data_vars
+        else np.zeros(group[kind].values[asked].shape)
+    )
 
 
 def _averaged(tree: xr.DataTree) -> bool:

@@ -2,7 +2,7 @@
 
 Thresholds: R-hat 1.01 and 100 effective draws a chain in bulk and tails (Vehtari et al. 2021, Bayesian Analysis 16); k-hat 0.7
 (Yao et al. 2018, "Yes, but did it work?"). An R-hat that is not a number counts as failed, except where a quantity never varied
-in any chain (a state that is certain).
+in any chain (a state that is certain). Between 1.01 and 1.05, where chains that are merely short also come, it is `undecided`.
 """
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
@@ -11,7 +11,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 
-RHAT, ESS_PER_CHAIN, PARETO_K = 1.01, 100, 0.7
+RHAT, RHAT_APART, ESS_PER_CHAIN, PARETO_K = 1.01, 1.05, 100, 0.7
 
 
 def findings(candidate: xr.DataTree) -> list[Finding]:
@@ -68,8 +68,13 @@ def _markov_chain(candidate: xr.DataTree) -> Finding:
     worst = str(varying["entry"].values[int(np.argmax(rhat))]) if varying.sizes["entry"] else "-"
     verdict: Verdict = "agrees"
     why = f"R-hat at most {rhat.max():.3f}, at least {ess.min():.0f} effective draws of {draws}"
-    if rhat.max() > RHAT:
+    if rhat.max() > RHAT_APART:
         verdict, why = "disagrees", f"the chains disagree: R-hat {rhat.max():.3f} at {worst} (at most {RHAT})"
+    elif rhat.max() > RHAT:
+        verdict, why = (
+            "undecided",
+            f"R-hat {rhat.max():.3f} at {worst} (at most {RHAT}): the chains need more draws to tell",
+        )
     elif divergences:
         verdict, why = "undecided", f"{divergences} divergent transitions: parts of the posterior may not be reached"
     elif ess.min() < ESS_PER_CHAIN * chains:

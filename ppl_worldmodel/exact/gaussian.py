@@ -219,14 +219,29 @@ def _backward(system: LinearGaussian, predicted: Belief, corrected: _Corrected) 
 
 
 def _pseudo_inverse(covariance: Array) -> Array:
-    """Pseudo-inverse of covariances that may be singular (P0 = 0, singular Q), in units of their own standard deviations."""
-    scale = jnp.sqrt(jnp.diagonal(covariance, axis1=-2, axis2=-1))
+    """Generalised inverse of covariances that may be singular (P0 = 0, singular Q), in units of their own standard deviations."""
+    scale = lax.stop_gradient(jnp.sqrt(jnp.diagonal(covariance, axis1=-2, axis2=-1)))
     scale = jnp.where(scale > 0, scale, 1.0)
     units = scale[..., :, None] * scale[..., None, :]
-    values, vectors = jnp.linalg.eigh(covariance / units)
+    return _moore_penrose(covariance / units) / units
+
+
+@jax.custom_jvp
+def _moore_penrose(matrix: Array) -> Array:
+    values, vectors = jnp.linalg.eigh(matrix)
     rounding = 4 * values.shape[-1] * jnp.finfo(values.dtype).eps * values.max(axis=-1, keepdims=True)
     inverse = jnp.where(values > rounding, 1.0 / jnp.where(values > rounding, values, 1.0), 0.0)
-    return (vectors * inverse[..., None, :]) @ jnp.swapaxes(vectors, -1, -2) / units
+    return (vectors * inverse[..., None, :]) @ jnp.swapaxes(vectors, -1, -2)
+
+
+@_moore_penrose.defjvp
+def _moore_penrose_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """Golub & Pereyra (1973), eq. 4.12, for symmetric matrices: unlike the eigenvectors it has no pole at equal eigenvalues."""
+    (matrix,), (change,) = primals, tangents
+    inverse = _moore_penrose(matrix)
+    rest = jnp.eye(matrix.shape[-1]) - matrix @ inverse
+    outside = inverse @ inverse @ change @ rest
+    return inverse, outside + jnp.swapaxes(outside, -1, -2) - inverse @ change @ inverse
 
 
 def _simulate(system: LinearGaussian, key: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.reports.distances import Distances, distances
@@ -43,7 +43,7 @@ def distance_figure(
             worst = int(found.distance.argmax())
             step = at_step(int(found.step[worst]), time_labels(beliefs))
             told.append(f"{engine.name} {number(found.distance[worst])} at {step}")
-        _scale(axes, [row for each in ("filtered", "smoothed") for row in _rows(each, findings, engines)])
+        far = _scale(axes, [row for each in ("filtered", "smoothed") for row in _rows(each, findings, engines)])
         axes[-1].set_xlim(*_ends(time))
         axes[-1].set_xlabel(time_title)
         bars = " (or short bars)" if any(_few(found, time) for _, found in rows) else ""
@@ -51,7 +51,7 @@ def distance_figure(
             f"{kind.capitalize()} beliefs, {rows[0][1].unit}; largest: {'; '.join(told)}. Dashed: the tolerance, "
             f"{number(rows[0][0].tolerance)}. Dotted{bars}: upper 95 % limits of the distances. "
             "Grey: two standard errors, what Monte Carlo error alone would show."
-        )
+        ) + (" The scale is logarithmic." if far else "")
         return picture(figure, caption, dense=len(time) * len(rows) > DENSE)
 
 
@@ -78,8 +78,11 @@ def _draw(panel: Axes, time: np.ndarray, found: Distances, engine: Look) -> None
         panel.plot(at, found.upper, color=colour, linewidth=0.8, linestyle=(0, (1, 1.2)), zorder=3)
 
 
-def _scale(axes: list[Axes], rows: Rows) -> None:
-    """One scale for filtered and smoothed: linear, unless a distance is so large that the tolerance would not be seen."""
+def _scale(axes: list[Axes], rows: Rows) -> bool:
+    """One scale for filtered and smoothed: linear, unless a distance is so large that the tolerance would not be seen.
+
+    True if it is logarithmic.
+    """
     tolerance = max(finding.tolerance for finding, _ in rows)
     top = 1.1 * max(max(float(found.upper.max()), finding.tolerance) for finding, found in rows)
     far = top > FAR * tolerance
@@ -87,9 +90,10 @@ def _scale(axes: list[Axes], rows: Rows) -> None:
         if far:
             panel.set_yscale("log")
             panel.yaxis.set_major_locator(LogLocator(numticks=4))
-            panel.yaxis.set_major_formatter(ScalarFormatter())
+            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             panel.yaxis.set_minor_formatter(NullFormatter())
         panel.set_ylim(tolerance / 20.0 if far else 0.0, 1.5 * top if far else top)
+    return far
 
 
 def _few(found: Distances, time: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from ppl_worldmodel.reports.figures import WIDTH, Picture, picture, style
 from ppl_worldmodel.reports.looks import Look
+from ppl_worldmodel.reports.names import joined
 from ppl_worldmodel.reports.parameters import at, entries
 
 MOST = 36
@@ -69,7 +70,7 @@ def forest(name: str, draws: Mapping[str, np.ndarray], look: Mapping[str, Look],
         panel.set_xlabel(name)
         collection.viz["plot"].sel(column="labels").item().set_axis_off()
         figure.legend(handles=handles, loc="outside upper left", ncols=4, columnspacing=1.0, handlelength=1.3)
-        caption = f"{name}: mean, 50 % (thick) and 90 % interval (thin) under {_joined([e.name for e in engines])}"
+        caption = f"{name}: mean, 50 % (thick) and 90 % interval (thin) under {joined([e.name for e in engines])}"
         caption += "; black: the truth." if truth is not None else "."
         caption += f" The first {MOST} of {total} entries are shown." if total > MOST else ""
         return picture(figure, caption)
@@ -82,7 +83,3 @@ def _in_a_row(values: Mapping[str, np.ndarray], length: int) -> xr.DataTree:
         for label, draws in list(values.items())[:MOST]
     }
     return xr.DataTree.from_dict({"posterior": xr.Dataset(rows, {"sample": np.arange(length)})})
-
-
-def _joined(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

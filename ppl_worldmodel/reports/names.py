@@ -70,6 +70,11 @@ def place(worst: str, time: np.ndarray | None) -> str:
     return at_step(int(step.group(1)), time) if step else worst if worst != "-" else NOTHING
 
 
+def joined(words: list[str]) -> str:
+    """Words as a list in a sentence."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def number(value: Any, digits: int = 3) -> str:
     """So many significant digits, thousands with commas; a dash for what does not apply."""
     value = float(value)

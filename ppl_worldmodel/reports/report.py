@@ -19,7 +19,7 @@ from ppl_worldmodel.reports import sections
 from ppl_worldmodel.reports.as_run import as_run
 from ppl_worldmodel.reports.engine_rows import engine_rows
 from ppl_worldmodel.reports.looks import looks
-from ppl_worldmodel.reports.names import group, text, time_labels, unpacked
+from ppl_worldmodel.reports.names import group, joined, text, time_labels, unpacked
 from ppl_worldmodel.reports.parameters import given_rows, parameter_rows
 from ppl_worldmodel.reports.rows import finding_rows
 from ppl_worldmodel.reports.sentence import overall, sentence
@@ -61,7 +61,7 @@ def page_of(run: xr.DataTree) -> str:
     truth, look, about = unpacked(said, "truth"), looks(engines), text(said, "about")
     learned = parameter_rows(engines, truth)
     return _template().render(
-        name=text(said, "name") or " and ".join(how.name for how in look.values()),
+        name=text(said, "name") or joined([how.name for how in look.values()]),
         about=about,
         first_line=about.split("\n", 1)[0],
         known=known,

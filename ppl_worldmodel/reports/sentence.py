@@ -6,7 +6,7 @@ import numpy as np
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 from ppl_worldmodel.reports.looks import called
-from ppl_worldmodel.reports.names import number, place
+from ppl_worldmodel.reports.names import joined, number, place
 
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
 _IN_WORDS = {"total variation": "in total variation"}
@@ -119,7 +119,7 @@ def _by_engine(findings: list[Finding]) -> str:
     """Quantities, told engine by engine."""
     names = list(dict.fromkeys(finding.candidate for finding in findings))
     told = {name: [_short(finding) for finding in findings if finding.candidate == name] for name in names}
-    return ", ".join(f"{called(name)}'s {_joined(quantities)}" for name, quantities in told.items())
+    return ", ".join(f"{called(name)}'s {_together(quantities)}" for name, quantities in told.items())
 
 
 def _short(finding: Finding) -> str:
@@ -129,8 +129,8 @@ def _short(finding: Finding) -> str:
     return {"parameters": "parameters", "truth": "parameters against the truth"}.get(about, finding.quantity)
 
 
-def _joined(words: list[str]) -> str:
+def _together(words: list[str]) -> str:
     kinds = [word.removesuffix(" beliefs") for word in words if word.endswith(" beliefs")]
     rest = [word for word in words if not word.endswith(" beliefs")]
     every = ([f"{' and '.join(kinds)} beliefs"] if kinds else []) + rest
-    return every[0] if len(every) == 1 else f"{', '.join(every[:-1])} and {every[-1]}"
+    return joined(every)

@@ -195,6 +195,20 @@ def test_gradients_are_those_of_finite_differences_at_a_known_start(order: Order
 
 
 @both_orders
+def test_gradients_of_the_smoother_where_directions_are_alike(order: Order) -> None:
+    """Two independent equal walks: every covariance has equal eigenvalues, whose eigenvectors have no derivative."""
+    base = random_gaussian(0, order, dim_x=2, dim_y=2, gaps=False)._replace(A=jnp.eye(2), C=jnp.eye(2), R=jnp.eye(2))
+
+    @jax.jit
+    def value(q: jax.Array) -> jax.Array:
+        found = gaussian.smooth(base._replace(Q=q * jnp.eye(2), initial_covariance=3.0 * jnp.eye(2)))
+        return jnp.stack([found.smoothed[2, 0], found.smoothed_covariance[2, 0, 0], found.smoothed[0, 1]])
+
+    slope = (value(jnp.array(0.3 + 1e-5)) - value(jnp.array(0.3 - 1e-5))) / 2e-5
+    np.testing.assert_allclose(jax.jacrev(value)(jnp.array(0.3)), slope, rtol=1e-6)
+
+
+@both_orders
 def test_the_gradient_in_a_missing_observation_is_zero(order: Order) -> None:
     system = random_gaussian(0, order)
     gradient = jax.grad(lambda y: gaussian.evidence(system._replace(observations=y)).sum())(system.observations)
