@@ -31,7 +31,9 @@ def model(observations=None, num_steps=20):
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").write_text(OWN_MODEL)
-    (tmp_path / "own.csv").write_text("year,flow\n" + "\n".join(f"{1900 + i},{np.sin(i / 3):.3f}" for i in range(20)) + "\n")
+    (tmp_path / "own.csv").write_text(
+        "year,flow\n" + "\n".join(f"{1900 + i},{np.sin(i / 3):.3f}" for i in range(20)) + "\n"
+    )
     return tmp_path
 
 
@@ -47,7 +49,9 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_help_is_quick_and_has_examples() -> None:
-    shown = subprocess.run([sys.executable, "-X", "importtime", "-m", "ppl_worldmodel.cli", "--help"], capture_output=True, text=True)
+    shown = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ppl_worldmodel.cli", "--help"], capture_output=True, text=True
+    )
     assert "jax" not in shown.stderr  # what makes it slow is not imported
     from ppl_worldmodel.cli import EXAMPLES
 
@@ -105,7 +109,9 @@ def test_a_program_that_cannot_be_solved_is_refused(own: Path, capsys: pytest.Ca
 
 
 def test_wrong_data(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "has no column 'flo'" in fails(capsys, "check", "own.py", "--data", "own.csv", "--column", "observations=flo")
+    assert "has no column 'flo'" in fails(
+        capsys, "check", "own.py", "--data", "own.csv", "--column", "observations=flo"
+    )
     assert "no column 'volume'" in fails(capsys, "check", "nile", "--data", "own.csv")
     assert "takes no argument 'obs'" in fails(capsys, "check", "own.py", "--data", "own.csv", "--column", "obs=flow")
     assert "say which is which" in fails(capsys, "check", "own.py", "--data", "own.csv")
@@ -113,7 +119,9 @@ def test_wrong_data(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("words.csv").write_text("flow\n1.0\nmuch\n")
     assert "holds 'much' in row 3" in fails(capsys, "check", "own.py", "--data", "words.csv", "--column", "flow")
     Path("category.csv").write_text("observation\n0\n1\n2\n")
-    assert "time step 2" in fails(capsys, "check", "two_state_pomdp", "--data", "category.csv", "--column", "observation")
+    assert "time step 2" in fails(
+        capsys, "check", "two_state_pomdp", "--data", "category.csv", "--column", "observation"
+    )
     Path("actions.csv").write_text("heard,did\n0,0\n1,\n0,0\n")
     arguments = ("check", "tiger", "--data", "actions.csv", "--column", "observations=heard", "--column", "actions=did")
     assert "actions" in fails(capsys, *arguments)
@@ -153,7 +161,22 @@ def test_a_row_of_T_in_the_program_that_does_not_sum_to_one(own: Path, capsys: p
 
 
 def test_check_writes_a_page_and_a_result(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["check", "own.py", "--data", "own.csv", "--column", "flow", "--fast", "--engines", "nuts,svi", "--json", "--seed", "1"])
+    status = main(
+        [
+            "check",
+            "own.py",
+            "--data",
+            "own.csv",
+            "--column",
+            "flow",
+            "--fast",
+            "--engines",
+            "nuts,svi",
+            "--json",
+            "--seed",
+            "1",
+        ]
+    )
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     verdicts = {row["verdict"] for row in result["checks"]}

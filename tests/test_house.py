@@ -58,7 +58,11 @@ def test_every_module_says_what_it_is_for() -> None:
 
 def test_no_path_of_a_machine_and_no_registry() -> None:
     for path in tracked("*"):
-        if path.suffix in (".py", ".md", ".toml", ".html", ".css", "") and path.is_file() and path.name != "test_house.py":
+        if (
+            path.suffix in (".py", ".md", ".toml", ".html", ".css", "")
+            and path.is_file()
+            and path.name != "test_house.py"
+        ):
             text = path.read_text(errors="ignore")
             assert not re.search(r"/(home|root|Users)/\w", text), path
             assert "pypi.org" not in text, path

@@ -14,8 +14,6 @@ from ppl_worldmodel.checks import convergence, parameters
 from ppl_worldmodel.checks.verdict import Finding, Findings
 from ppl_worldmodel.infer.tree import PARAMETERS
 
-_NOT_CHECKS = {"check", "verdict"}
-
 
 def check(
     candidate: xr.DataTree,
@@ -36,9 +34,9 @@ def check(
     found: list[Finding] = list(convergence.findings(candidate))
     if against is not None:
         for name in sorted(module.name for module in pkgutil.iter_modules(folder.__path__)):
-            if name in _NOT_CHECKS or name == "convergence":
+            function = getattr(importlib.import_module(f"ppl_worldmodel.checks.{name}"), "findings", None)
+            if function is None or name == "convergence":  # convergence needs no reference: it came first
                 continue
-            function = importlib.import_module(f"ppl_worldmodel.checks.{name}").findings
             if name == "parameters" and candidate.attrs["question"] != PARAMETERS:
                 continue
             takes = inspect.signature(function).parameters

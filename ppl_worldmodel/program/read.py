@@ -128,20 +128,31 @@ def _system(scan: Scan, initial: dict[int, Sample], step: Step) -> System:
 
 
 def _faults(system: System, scan: Scan, step: Step) -> _Faults:
-    states = {i: site.value for i, site in step.states.items()}
-    named = {site.name: site.value for site in step.states.values()}
-
-    def observed(inputs: Any) -> tuple[dict[str, Array], dict[str, Array]]:
-        carry, inputs = step.carry(inputs, states)
+    def observed(
+        old: dict[int, Array], new: dict[int, Array], inputs: Any
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        carry, inputs = step.carry(inputs, old)
+        named = {step.states[i].name: value for i, value in new.items()}
         sites = [site for site in run_step(scan.step, carry, inputs, named)[2] if site.name in step.observed]
         outside = {site.name: outside_support(site.fn, site.value) for site in sites}
         return outside, {site.name: normalisation_error(site.fn) for site in sites}
 
-    outside, misses = jax.vmap(observed, axis_size=scan.length)(step.series)
     if isinstance(system, LinearGaussian):
+        states = {i: site.value for i, site in step.states.items()}
+        _, misses = jax.vmap(lambda inputs: observed(states, states, inputs), axis_size=scan.length)(step.series)
         return _Faults(bends(scan, step, jax.random.key(1)), {}, {}, misses)
+    ((leaf, site),) = step.states.items()
+    support = site.fn.enumerate_support(expand=False).reshape(-1)
+    both = system.structure.order == "both states"
+    old, new = (jnp.repeat(support, support.size), jnp.tile(support, support.size)) if both else (support, support)
+
+    def in_every_state(inputs: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+        outside, misses = jax.vmap(lambda old, new: observed({leaf: old}, {leaf: new}, inputs))(old, new)
+        return jax.tree.map(lambda flags: flags.all(), outside), jax.tree.map(lambda values: values.max(), misses)
+
+    outside, misses = jax.vmap(in_every_state, axis_size=scan.length)(step.series)
     sums = {
-        f"the transition of site '{system.structure.states[0]}'": system.transition.sum(axis=-1),
+        f"the transition of site '{site.name}'": system.transition.sum(axis=-1),
         "the distribution of the initial state": system.initial.sum(axis=-1),
     }
     return _Faults({}, sums, outside, misses)

@@ -102,19 +102,31 @@ def _scan_of(msg: dict) -> Scan:
     for kind, values in msg["kwargs"]["substitute_stack"]:
         if callable(values):
             raise NotExactlySolvable(f"the handler '{kind}' around the program gives values by a function: give a dict")
-        step, inputs = _with_values(step, inputs, kind, values)
+        if kind not in ("condition", "substitute"):
+            raise NotExactlySolvable(
+                f"the handler '{kind}' around the program cannot be read: use condition or substitute"
+            )
+        step, inputs = _with_values(Scan(step, init, inputs, length), kind, values)
     return Scan(step, init, inputs, int(length))
 
 
-def _with_values(step: Callable, inputs: Any, kind: str, values: Mapping[str, Any]) -> tuple[Callable, Any]:
+def _with_values(scan: Scan, kind: str, values: Mapping[str, Any]) -> tuple[Callable, Any]:
+    """The step whose own sites have the values that a handler gives for all steps; the handler's other values are not for it."""
     handler = {"condition": handlers.condition, "substitute": handlers.substitute}[kind]
-    series = {name: jnp.asarray(value) for name, value in values.items() if jnp.ndim(value) > 0}
+    first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
+    names = {site.name for site in run_step(scan.step, scan.init, first, {})[2]}
+    series = {name: jnp.asarray(value) for name, value in values.items() if name in names}
+    for name, value in series.items():
+        if value.shape[:1] != (scan.length,):
+            raise DataError(
+                f"the values given for site '{name}' have shape {value.shape}, expected a leading time axis of length {scan.length}"
+            )
 
     def step_with_values(carry, inputs_and_values):
         inputs, values = inputs_and_values
-        return handler(step, data=values)(carry, inputs)
+        return handler(scan.step, data=values)(carry, inputs)
 
-    return step_with_values, (inputs, series)
+    return step_with_values, (scan.inputs, series)
 
 
 class _Outline(Messenger):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from ppl_worldmodel.reports.distances import distances
+from ppl_worldmodel.checks.distances import distances
 from ppl_worldmodel.reports.figures import DENSE, MOST_PANELS, Picture, picture, sheet, style
 from ppl_worldmodel.reports.looks import Look
 from ppl_worldmodel.reports.names import at_step, group, state_labels, time_axis, time_labels

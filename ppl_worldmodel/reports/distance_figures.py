@@ -10,8 +10,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from ppl_worldmodel.checks.distances import Distances, distances
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.reports.distances import Distances, distances
 from ppl_worldmodel.reports.figures import DENSE, Picture, picture, sheet, style
 from ppl_worldmodel.reports.looks import Look
 from ppl_worldmodel.reports.names import at_step, group, number, time_axis, time_labels

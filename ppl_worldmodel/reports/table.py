@@ -2,6 +2,7 @@
 
 import io
 import math
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -11,24 +12,35 @@ from rich.text import Text
 from ppl_worldmodel.checks.verdict import Finding
 
 STYLE = {"agrees": "green", "disagrees": "bold red", "undecided": "yellow"}
+UNIT = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
 
 
 def as_table(findings: tuple[Finding, ...], *, width: int) -> RenderableType:
     """The findings as a table; on a narrow terminal the reasons stand below it."""
     wide = width >= 125
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ["candidate", "against", "quantity", *(["n"] if wide else []), "worst", *(["z"] if wide else []), "distance", "verdict"]
-    for name in [*columns, "why"] if wide else columns:
-        table.add_column(name, justify="right" if name in ("n", "z", "distance") else "left", no_wrap=name not in ("quantity", "why"))
+    narrow = ["candidate", "against", "quantity", "worst", "distance", "verdict"]
+    for name in (
+        ["candidate", "against", "quantity", "n", "worst", "z", "distance", "verdict", "why"] if wide else narrow
+    ):
+        justify: Literal["left", "right"] = "right" if name in ("n", "z", "distance") else "left"
+        table.add_column(name, justify=justify, no_wrap=name not in ("quantity", "why"))
     for row in findings:
-        unit = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}.get(row.unit, row.unit)
         cells = {
-            "candidate": row.candidate, "against": row.reference, "quantity": escape(row.quantity), "n": str(row.n), "worst": escape(row.worst),
-            "z": number(row.z), "distance": f"{number(row.distance)} {unit}", "verdict": f"[{STYLE[row.verdict]}]{row.verdict}[/]",
+            "candidate": row.candidate,
+            "against": row.reference,
+            "quantity": escape(row.quantity),
+            "n": str(row.n),
+            "worst": escape(row.worst),
+            "z": number(row.z),
+            "distance": f"{number(row.distance)} {UNIT.get(row.unit, row.unit)}",
+            "verdict": f"[{STYLE[row.verdict]}]{row.verdict}[/]",
             "why": escape(row.why),
-        }  # fmt: skip
+        }
         table.add_row(*(cells[str(column.header)] for column in table.columns))
-    reasons = [] if wide else [f"{row.candidate}, {row.quantity}: {row.why}" for row in findings if row.verdict != "agrees"]
+    reasons = (
+        [] if wide else [f"{row.candidate}, {row.quantity}: {row.why}" for row in findings if row.verdict != "agrees"]
+    )
     return Group(table, *(Text(reason) for reason in ["", *reasons] if reasons))
 
 

@@ -20,5 +20,9 @@ def test_a_script_runs_and_draws_its_figure(name: str, tmp_path: Path) -> None:
 
 
 def test_every_script_is_here() -> None:
-    scripts = {entry.name.removesuffix(".py") for entry in files("ppl_worldmodel.analyses").iterdir() if entry.name.endswith(".py")}
+    scripts = {
+        entry.name.removesuffix(".py")
+        for entry in files("ppl_worldmodel.analyses").iterdir()
+        if entry.name.endswith(".py")
+    }
     assert scripts - {"__init__"} == set(SMALL)

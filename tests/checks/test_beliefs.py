@@ -57,14 +57,26 @@ def faults() -> dict[str, tuple]:
     finite, gaussian = two_state(), level()
     asymmetric = finite._replace(transition=jnp.array([[0.95, 0.05], [0.3, 0.7]]))
     return {
-        "T transposed": (asymmetric, asymmetric._replace(transition=asymmetric.transition.T / asymmetric.transition.sum(axis=0)[:, None])),
+        "T transposed": (
+            asymmetric,
+            asymmetric._replace(transition=asymmetric.transition.T / asymmetric.transition.sum(axis=0)[:, None]),
+        ),
         "emission rows swapped": (finite, finite._replace(log_likelihood=finite.log_likelihood[:, ::-1])),
         "first observation skipped": (finite, finite._replace(log_likelihood=finite.log_likelihood.at[0].set(0.0))),
-        "observations one step late": (finite, finite._replace(log_likelihood=jnp.roll(finite.log_likelihood, 1, axis=0))),
-        "first observation skipped, Gaussian": (gaussian, gaussian._replace(observations=gaussian.observations.at[0].set(jnp.nan))),
+        "observations one step late": (
+            finite,
+            finite._replace(log_likelihood=jnp.roll(finite.log_likelihood, 1, axis=0)),
+        ),
+        "first observation skipped, Gaussian": (
+            gaussian,
+            gaussian._replace(observations=gaussian.observations.at[0].set(jnp.nan)),
+        ),
         "Q a quarter": (gaussian, gaussian._replace(Q=gaussian.Q / 4)),
         "R a quarter": (gaussian, gaussian._replace(R=gaussian.R / 4)),
-        "variance too small, means right": (gaussian, gaussian._replace(Q=gaussian.Q / 2, R=gaussian.R / 2, initial_covariance=gaussian.initial_covariance / 2)),
+        "variance too small, means right": (
+            gaussian,
+            gaussian._replace(Q=gaussian.Q / 2, R=gaussian.R / 2, initial_covariance=gaussian.initial_covariance / 2),
+        ),
     }
 
 

@@ -13,8 +13,15 @@ from ppl_worldmodel.infer.tree import PARAMETERS, STATES
 def posterior(seed: int, *, shift: float = 0.0, widen: float = 1.0, engine: str = "nuts", **attributes) -> xr.DataTree:
     """4 x 1000 independent draws of three parameters."""
     draws = np.random.default_rng(seed).standard_normal((4, 1000, 3)) * widen + shift + np.array([0.0, 5.0, -2.0])
-    beliefs = xr.Dataset({"smoothed": (("time", "state"), np.full((4, 2), 0.5)), "smoothed_ess": (("time", "state"), np.full((4, 2), 900.0))})
-    tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"theta": (("chain", "draw", "theta_dim_0"), draws)}), "beliefs": beliefs})
+    beliefs = xr.Dataset(
+        {
+            "smoothed": (("time", "state"), np.full((4, 2), 0.5)),
+            "smoothed_ess": (("time", "state"), np.full((4, 2), 900.0)),
+        }
+    )
+    tree = xr.DataTree.from_dict(
+        {"posterior": xr.Dataset({"theta": (("chain", "draw", "theta_dim_0"), draws)}), "beliefs": beliefs}
+    )
     tree.attrs = {
         "engine": engine, "question": PARAMETERS, "family": "FiniteState", "beliefs_from": "exact beliefs averaged over draws",
     } | attributes  # fmt: skip

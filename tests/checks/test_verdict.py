@@ -7,11 +7,15 @@ from scipy import stats
 from ppl_worldmodel.checks.verdict import ALPHA, binomial_p, joint_p, judge, normal_p
 
 
-@pytest.mark.parametrize(("hits", "draws", "p"), [(0, 50, 0.01), (3, 50, 0.01), (25, 50, 0.5), (50, 50, 0.97), (7, 1000, 0.002)])
+@pytest.mark.parametrize(
+    ("hits", "draws", "p"), [(0, 50, 0.01), (3, 50, 0.01), (25, 50, 0.5), (50, 50, 0.97), (7, 1000, 0.002)]
+)
 def test_binomial_p_is_scipys_at_whole_numbers(hits: int, draws: int, p: float) -> None:
     law = stats.binom(draws, p)
     expected = min(1.0, 2 * min(law.cdf(hits), law.sf(hits - 1)))
-    np.testing.assert_allclose(binomial_p(np.array(hits / draws), np.array(p), np.array(float(draws))), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        binomial_p(np.array(hits / draws), np.array(p), np.array(float(draws))), expected, rtol=1e-9
+    )
 
 
 def test_a_state_that_is_impossible_must_not_be_visited() -> None:
@@ -26,7 +30,9 @@ def test_the_joint_p_keeps_its_level_under_dependence(correlation: float) -> Non
     shared = random.standard_normal((20_000, 1))
     z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * random.standard_normal((20_000, 50))
     rejected = np.mean([joint_p(p) < 0.01 for p in normal_p(z)])
-    assert rejected < 0.01 + 4 * np.sqrt(0.01 * 0.99 / 20_000) + 0.003  # Cauchy combination: level exact only as alpha -> 0
+    assert (
+        rejected < 0.01 + 4 * np.sqrt(0.01 * 0.99 / 20_000) + 0.003
+    )  # Cauchy combination: level exact only as alpha -> 0
 
 
 def test_the_joint_p_finds_one_large_deviation_among_many() -> None:

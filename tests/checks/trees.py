@@ -14,7 +14,9 @@ def reference(system: FiniteState | LinearGaussian) -> xr.DataTree:
     return _tree("exact", system, belief.of_system(system), np.zeros((1, 1, 2)), belief.FROM_RECURSION)
 
 
-def drawn(system: FiniteState | LinearGaussian, seed: int, *, kind: str = "smoothed", num_draws: int = 1000) -> xr.DataTree:
+def drawn(
+    system: FiniteState | LinearGaussian, seed: int, *, kind: str = "smoothed", num_draws: int = 1000
+) -> xr.DataTree:
     """What a perfect sampler of the smoothed paths of a system returns, its beliefs filed under `kind`."""
     verbs, states = (finite, system.initial.shape[0]) if isinstance(system, FiniteState) else (gaussian, None)
     paths = np.asarray(verbs.sample_paths(system, jax.random.key(seed), 4 * num_draws))

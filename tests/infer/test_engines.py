@@ -15,7 +15,11 @@ from ppl_worldmodel.models import nile, two_state_pomdp
 KEY = jax.random.key(0)
 NILE = {"observations": nile.data()["observations"][:12]}
 NILE_PARAMETERS = {"level_scale": 38.3, "observation_scale": 122.9}
-TWO = {"observations": simulate(two_state_pomdp.model, two_state_pomdp.truth, jax.random.key(3), num_steps=12)["observation"]}
+TWO = {
+    "observations": simulate(two_state_pomdp.model, two_state_pomdp.truth, jax.random.key(3), num_steps=12)[
+        "observation"
+    ]
+}
 SHORT = {"num_warmup": 100, "num_samples": 100, "num_chains": 2}
 
 RUNS = {
@@ -52,7 +56,9 @@ def test_groups_dimensions_and_attributes(result: tuple[str, xr.DataTree]) -> No
     else:
         np.testing.assert_allclose(beliefs["smoothed"].sum("state"), 1.0, rtol=1e-12)
     assert tree.attrs["dtype"] == "float64"
-    assert {"engine", "algorithm", "question", "family", "beliefs_from", "key", "seconds", "versions"} <= set(tree.attrs)
+    assert {"engine", "algorithm", "question", "family", "beliefs_from", "key", "seconds", "versions"} <= set(
+        tree.attrs
+    )
 
 
 def test_observed_data_are_the_programs_own(result: tuple[str, xr.DataTree]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpyro.contrib.control_flow import scan
 from numpyro.infer.util import log_density
 
-from ppl_worldmodel import given, gibbs
+from ppl_worldmodel import gibbs, given
 from ppl_worldmodel.infer.gibbs import _log_density_of_steps
 
 from ..references import paths
@@ -44,7 +44,10 @@ WITH_A_GAP = np.array([2.0, 5.0, np.nan, 1.0, 0.0, 11.0])
 @pytest.mark.parametrize("model", [transition_first, emission_first])
 def test_terms_of_the_steps_sum_to_the_log_density(model) -> None:
     for seed in range(3):
-        start, path = jax.random.randint(jax.random.key(seed), (), 0, 3), jax.random.randint(jax.random.key(seed + 9), (6,), 0, 3)
+        start, path = (
+            jax.random.randint(jax.random.key(seed), (), 0, 3),
+            jax.random.randint(jax.random.key(seed + 9), (6,), 0, 3),
+        )
         sites = {"start": start, "state": path}
         terms = _log_density_of_steps(given(model, {}), {"observations": COUNTS}, sites, "start", 6)
         whole, _ = log_density(model, (), {"observations": COUNTS}, sites)

@@ -33,7 +33,9 @@ def test_a_model_simulates_and_its_data_fit_it(name: str) -> None:
 
 
 def test_the_data_are_what_their_sources_say() -> None:
-    nile, earthquakes, geyser = (load(name).module.data()["observations"] for name in ("nile", "earthquakes", "old_faithful"))
+    nile, earthquakes, geyser = (
+        load(name).module.data()["observations"] for name in ("nile", "earthquakes", "old_faithful")
+    )
     assert (len(nile), nile[0], nile[-1]) == (100, 1120, 740)
     assert (len(earthquakes), earthquakes[0], int(np.sum(earthquakes))) == (107, 13, 2072)
     assert len(geyser) == 299
@@ -50,6 +52,12 @@ def test_the_tigers_rewards_are_those_of_the_paper() -> None:
     actions = loaded.module.simulation_inputs(8)["actions"]
     sites = handlers.trace(handlers.seed(loaded.model, 3)).get_trace(actions=actions)
     before = np.r_[int(sites["initial_state"]["value"]), np.asarray(sites["state"]["value"])[:-1]]
-    expected = {0: lambda state: -1, 1: lambda state: -100 if state == 0 else 10, 2: lambda state: -100 if state == 1 else 10}
+    expected = {
+        0: lambda state: -1,
+        1: lambda state: -100 if state == 0 else 10,
+        2: lambda state: -100 if state == 1 else 10,
+    }
     rewards = np.asarray(sites["reward"]["value"])
-    assert [expected[int(action)](int(state)) for action, state in zip(actions, before, strict=True)] == rewards.tolist()
+    assert [
+        expected[int(action)](int(state)) for action, state in zip(actions, before, strict=True)
+    ] == rewards.tolist()

@@ -94,7 +94,8 @@ def test_the_value_of_a_scan_that_ran() -> None:
             if msg["type"] == "control_flow":
                 self.value = msg["value"]
 
-    with handlers.seed(rng_seed=0), Last() as last:
+    last = Last(None)
+    with handlers.seed(rng_seed=0), last:
         carry, outputs = model()
     (length, _, inner), (trace, ys) = last.value
     assert length == 3, CHANGED + "value[0][0] is not the length"

@@ -155,9 +155,7 @@ def from_program(
     if not jax.config.jax_enable_x64:
         raise RuntimeError("the oracle needs float64: call numpyro.enable_x64() first")
     if emission_first and initial_site is None:
-        raise ValueError(
-            "emission first needs an initial site: the initial state emits the first observation"
-        )
+        raise ValueError("emission first needs an initial site: the initial state emits the first observation")
     parameters = {name: jnp.asarray(value) for name, value in parameters.items()}
     y = np.asarray(data[observed_argument], dtype=float)
     zeros = {**data, observed_argument: jnp.zeros(y.shape)}

@@ -68,9 +68,7 @@ def marginals(
     weights = np.exp(log_joint - total) if possible else np.full(log_joint.shape, np.nan)
     single = [np.bincount(column, weights, minlength=num_states) for column in emitting.T]
     pairs = [
-        np.bincount(before * num_states + after, weights, minlength=num_states**2).reshape(
-            num_states, num_states
-        )
+        np.bincount(before * num_states + after, weights, minlength=num_states**2).reshape(num_states, num_states)
         for before, after in zip(emitting.T[:-1], emitting.T[1:], strict=True)
     ]
     return Marginals(np.array(single), np.array(pairs).reshape(-1, num_states, num_states))
@@ -121,9 +119,7 @@ def enumerate_paths(
             log_probs, trace = compute_log_probs(model, (), filled, latent, sum_log_prob=False)
             seen = {name for name in log_probs if trace[name]["is_observed"]}
             if seen != set(observed):
-                raise ValueError(
-                    f"the program observes {sorted(seen)}, but `observed` lists {sorted(observed)}"
-                )
+                raise ValueError(f"the program observes {sorted(seen)}, but `observed` lists {sorted(observed)}")
             prior = sum(log_probs[name].sum() for name in (state_site, initial_site) if name is not None)
             return prior, {name: log_probs[name] for name in observed}
 
@@ -189,9 +185,7 @@ def _sum_present(
     present = ~np.isnan(np.asarray(values, dtype=float))
     entries = log_prob.shape[1:]
     if present.shape[: len(entries)] != entries:
-        raise ValueError(
-            f"site '{name}' has log densities of shape {entries}, values of shape {present.shape}"
-        )
+        raise ValueError(f"site '{name}' has log densities of shape {entries}, values of shape {present.shape}")
     parts = present.reshape(*entries, -1)
     if not np.array_equal(parts.any(axis=-1), parts.all(axis=-1)):
         raise ValueError(f"'{name}' is missing in part, but the program gives its parts one joint density")

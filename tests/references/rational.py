@@ -135,9 +135,7 @@ def kalman_filter(
             cross = multiply(covariance, transpose(rows))
             S = add(multiply(rows, cross), [[R[t][i][j] for j in seen] for i in seen])
             inverse, determinant = invert(S)
-            quadratic = sum(
-                (v * u for v, u in zip(innovation, apply(inverse, innovation), strict=True)), Fraction(0)
-            )
+            quadratic = sum((v * u for v, u in zip(innovation, apply(inverse, innovation), strict=True)), Fraction(0))
             gain = multiply(cross, inverse)
             mean = [m + change for m, change in zip(mean, apply(gain, innovation), strict=True)]
             covariance = add(covariance, multiply(gain, transpose(cross)), sign=-1)

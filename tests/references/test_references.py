@@ -29,9 +29,7 @@ def assert_close(found: Any, expected: Any, name: str = "") -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10, err_msg=name)
 
 
-def random_system(
-    seed: int, *, num_steps: int, dim_x: int, dim_y: int, singular: bool = False
-) -> dict[str, Any]:
+def random_system(seed: int, *, num_steps: int, dim_x: int, dim_y: int, singular: bool = False) -> dict[str, Any]:
     """Matrices that change with time; `singular`: a known start and noise in one direction only."""
     rng = np.random.default_rng(seed)
 
@@ -69,9 +67,7 @@ def linear(system: dict[str, Any], emission_first: bool) -> Callable[..., None]:
             numpyro.sample("y", dist.MultivariateNormal(C @ (old if emission_first else new) + d, R), obs=y)
             return new, None
 
-        first = numpyro.sample(
-            "x0", dist.MultivariateNormal(system["initial_mean"], system["initial_covariance"])
-        )
+        first = numpyro.sample("x0", dist.MultivariateNormal(system["initial_mean"], system["initial_covariance"]))
         scan(step, first, tuple(jnp.asarray(system[name]) for name in "AbQCdR") + (observations,))
 
     return model
@@ -116,9 +112,7 @@ def test_smoothing_is_filtering_a_state_that_remembers(emission_first: bool) -> 
         path["b"][t, new], path["Q"][t, new, new] = system["b"][t], system["Q"][t]
         path["C"][t, :, emitting[t]] = system["C"][t]
     exact = rational.kalman_filter(y, **path, emission_first=emission_first)
-    mean, covariance = (
-        np.array(rational.floats(v[-1])) for v in (exact.filtered_mean, exact.filtered_covariance)
-    )
+    mean, covariance = (np.array(rational.floats(v[-1])) for v in (exact.filtered_mean, exact.filtered_covariance))
     known = emitting[-1].stop  # where the step emits first, the filter stops before it writes the last block
     assert_close(found.path_mean.ravel()[:known], mean[:known])
     assert_close(found.path_covariance.reshape(size, size)[:known, :known], covariance[:known, :known])

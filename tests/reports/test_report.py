@@ -12,10 +12,10 @@ import pytest
 import xarray as xr
 
 from ppl_worldmodel.checks.check import from_dataset
+from ppl_worldmodel.checks.distances import distances
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.reports import report as module
-from ppl_worldmodel.reports.distances import distances
 from ppl_worldmodel.reports.report import page_of, report
 from ppl_worldmodel.reports.sentence import sentence
 

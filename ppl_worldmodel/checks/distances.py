@@ -1,0 +1,108 @@
+"""How far is one engine's belief from another's, time step by time step, and is it more than Monte Carlo error?
+
+Finite states: total variation; each probability has a binomial law of its effective number of draws, so that a state that no
+draw visited is no division by zero. Gaussian states: the 2-Wasserstein distance of each dimension's marginal, in standard
+deviations of the reference, the largest over dimensions; z-scores of means and of variances.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.checks.verdict import binomial_p, joint_p, limit, normal_p
+
+
+class Distances(NamedTuple):
+    """Of the time steps that both answer: `step` (counted from 0), `distance`, and its standard error, each (asked,).
+
+    z is the largest difference in Monte Carlo standard errors, p the joint p-value of all of them.
+    """
+
+    step: np.ndarray
+    distance: np.ndarray
+    error: np.ndarray
+    unit: str
+    z: float
+    p: float
+
+    @property
+    def upper(self) -> np.ndarray:
+        """Upper 95 % limits of the distances, all at once, (asked,)."""
+        return self.distance + limit(self.distance.size) * self.error
+
+
+def averaged(tree: xr.DataTree) -> bool:
+    """Are the beliefs exact ones averaged over draws of the parameters (and not draws of states)?"""
+    return str(tree.attrs.get("beliefs_from", "")).startswith("exact beliefs averaged")
+
+
+def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Distances | None:
+    """Distances of the filtered or smoothed beliefs; None where one of the two has none."""
+    if "beliefs" not in candidate.children or "beliefs" not in reference.children:
+        return None
+    here, there = candidate.children["beliefs"].to_dataset(), reference.children["beliefs"].to_dataset()
+    if kind not in here or kind not in there or here[kind].dims != there[kind].dims:
+        return None
+    if here[kind].shape != there[kind].shape:
+        return None
+    asked = np.isfinite(here[kind].values).all(axis=-1) & np.isfinite(there[kind].values).all(axis=-1)
+    if not asked.any():
+        return None
+    if "state" in here[kind].dims:
+        return _total_variation(kind, here, there, asked, averaged(candidate))
+    return _wasserstein(kind, here, there, asked)
+
+
+def _total_variation(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray, smooth: bool) -> Distances:
+    share, probability = here[kind].values[asked], there[kind].values[asked]
+    difference = share - probability
+    error = np.hypot(_error(here, kind, "mcse", asked), _error(there, kind, "mcse", asked))
+    counted = not smooth and f"{kind}_ess" in here
+    if counted:
+        # An indicator that never varied has no effective draws of its own: it gets the smallest of the others.
+        ess = here[f"{kind}_ess"].values[asked]
+        effective = np.where(np.isfinite(ess), ess, np.nanmin(ess) if np.isfinite(ess).any() else 1.0)
+        error = np.maximum(error, np.sqrt(probability * (1.0 - probability) / effective))
+    z = _scores(difference, error, probability)
+    p = joint_p(binomial_p(share, probability, effective) if counted else normal_p(z))
+    return Distances(
+        np.flatnonzero(asked), 0.5 * np.abs(difference).sum(axis=-1), 0.5 * error.sum(axis=-1), "total variation",
+        float(np.abs(z).max()), p,
+    )  # fmt: skip
+
+
+def _wasserstein(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray) -> Distances:
+    mean_here, mean_there = here[kind].values[asked], there[kind].values[asked]
+    variance_here, variance_there = (
+        np.diagonal(beliefs[f"{kind}_covariance"].values[asked], axis1=-2, axis2=-1) for beliefs in (here, there)
+    )
+    shift, widening, scale = mean_here - mean_there, variance_here - variance_there, np.sqrt(variance_there)
+    mean_error = np.hypot(_error(here, kind, "mcse", asked), _error(there, kind, "mcse", asked))
+    variance_error = np.hypot(_error(here, kind, "variance_mcse", asked), _error(there, kind, "variance_mcse", asked))
+    z = np.stack([_scores(shift, mean_error, mean_there), _scores(widening, variance_error, variance_there)])
+    spread = np.sqrt(np.maximum(variance_here, 0.0)) - scale
+    # A state without variance has no scale of its own: it is right, or infinitely far off.
+    known = scale <= 1e-12 * (1.0 + np.abs(mean_there))
+    safe = np.where(known, 1.0, scale)
+    right = np.hypot(shift, spread) <= 1e-9 * (1.0 + np.abs(mean_there))
+    distance = np.where(known, np.where(right, 0.0, np.inf), np.hypot(shift, spread) / safe)
+    error = np.where(known, 0.0, np.hypot(mean_error, variance_error / (2.0 * safe)) / safe)
+    return Distances(
+        np.flatnonzero(asked), distance.max(axis=-1), error.max(axis=-1), "standard deviations",
+        float(np.abs(z).max()), joint_p(normal_p(z)),
+    )  # fmt: skip
+
+
+def _scores(difference: np.ndarray, error: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Differences in their standard errors; one without any error is zero, up to rounding, or infinite."""
+    rounding = np.abs(difference) <= 1e-9 * (1.0 + np.abs(size))
+    exact = np.where(rounding, 0.0, np.copysign(np.inf, difference))
+    return np.where(error > 0, difference / np.where(error > 0, error, 1.0), exact)
+
+
+def _error(beliefs: xr.Dataset, kind: str, what: str, asked: np.ndarray) -> np.ndarray:
+    """Standard errors (asked, state or dim); zero where the quantity is exact, or never varied."""
+    name = f"{kind}_{what}"
+    shape = beliefs[kind].values[asked].shape
+    return np.nan_to_num(beliefs[name].values[asked]) if name in beliefs else np.zeros(shape)

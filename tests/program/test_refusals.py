@@ -1,0 +1,207 @@
+"""Is a program that cannot be solved exactly refused, with the name of the site and the reason?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers
+from numpyro.contrib.control_flow import cond, scan
+
+from ppl_worldmodel import marginalize, read
+from ppl_worldmodel.errors import NotExactlySolvable
+
+Y = np.array([0.3, -1.0, 2.0, 0.5])
+K = np.array([0, 1, 1, 0])
+T = jnp.array([[0.9, 0.1], [0.2, 0.8]])
+
+
+def gaussian(
+    mean: Callable = lambda x: x, scale: Callable = lambda x: 1.0, seen: Callable = lambda x: dist.Normal(x, 1.0)
+) -> Callable:
+    def model(y: Any) -> None:
+        def step(x: Any, y: Any) -> Any:
+            x = numpyro.sample("x", dist.Normal(mean(x), scale(x)))
+            numpyro.sample("y", seen(x), obs=y)
+            return x, None
+
+        scan(step, numpyro.sample("x0", dist.Normal(0.0, 1.0)), y)
+
+    return model
+
+
+def stepping(
+    step: Callable, start: Callable = lambda: numpyro.sample("x0", dist.Normal(0.0, 1.0)), **options: Any
+) -> Callable:
+    return lambda y: scan(step, start(), y, **options) and None
+
+
+def discrete_start() -> Any:
+    return numpyro.sample("s0", dist.Categorical(jnp.array([0.5, 0.5])))
+
+
+def hidden(s: Any, y: Any) -> Any:
+    s = numpyro.sample("s", dist.Categorical(T[s]))
+    numpyro.sample("y", dist.Normal(s, 1.0), obs=y)
+    return s, None
+
+
+def switching(carry: Any, y: Any) -> Any:
+    s, x = carry
+    s = numpyro.sample("regime", dist.Categorical(T[s]))
+    x = numpyro.sample("x", dist.Normal(x, 1.0 + s))
+    numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+    return (s, x), None
+
+
+def two_discrete(carry: Any, y: Any) -> Any:
+    a, b = (numpyro.sample(name, dist.Categorical(T[old])) for name, old in zip(("a", "b"), carry, strict=True))
+    numpyro.sample("y", dist.Normal(a + b, 1.0), obs=y)
+    return (a, b), None
+
+
+def counting(n: Any, y: Any) -> Any:
+    n = numpyro.sample("n", dist.Poisson(1.0 + n))
+    numpyro.sample("y", dist.Normal(n, 1.0), obs=y)
+    return n, None
+
+
+def noise_not_carried(x: Any, y: Any) -> Any:
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(0.9 * x + w, 1.0), obs=y)
+    return 0.9 * x + w, None
+
+
+def computed_leaf(carry: Any, y: Any) -> Any:
+    x, total = carry
+    x = numpyro.sample("x", dist.Normal(x, 1.0))
+    numpyro.sample("y", dist.Normal(total, 1.0), obs=y)
+    return (x, total + x), None
+
+
+def both_in_one_mean(x: Any, y: Any) -> Any:
+    new = numpyro.sample("x", dist.Normal(x, 1.0))
+    numpyro.sample("y", dist.Normal(new - x, 1.0), obs=y)
+    return new, None
+
+
+def scaled(x: Any, y: Any) -> Any:
+    x = numpyro.sample("x", dist.Normal(x, 1.0))
+    with handlers.scale(scale=2.0):
+        numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+    return x, None
+
+
+def nested(x: Any, y: Any) -> Any:
+    x = numpyro.sample("x", dist.Normal(x, 1.0))
+    scan(lambda c, _: (c, numpyro.sample("inner", dist.Normal(c, 1.0))), x, None, length=2)
+    return x, None
+
+
+def after(y: Any) -> None:
+    stepping(hidden, discrete_start)(y)
+    numpyro.sample("afterwards", dist.Normal(0.0, 1.0))
+
+
+def twice(y: Any) -> None:
+    stepping(hidden, discrete_start)(y)
+    stepping(hidden, lambda: 0)(y)
+
+
+def no_scan(y: Any) -> None:
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(x, 1.0).expand([4]).to_event(1), obs=y)
+
+
+def branches(y: Any) -> None:
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    cond(x > 0, lambda _: None, lambda _: None, None)
+
+
+def observes_nothing(y: Any) -> None:
+    def step(x: Any, y: Any) -> Any:
+        numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    scan(step, numpyro.sample("x0", dist.Normal(0.0, 1.0)), y)
+
+
+REFUSED: dict[str, tuple[Callable, str]] = {
+    "nonlinear move": (gaussian(mean=jnp.sin), "the mean of site 'x' is not affine in the state"),
+    "nonlinear sensor": (gaussian(seen=lambda x: dist.Normal(x**2, 1.0)), "the mean of site 'y' is not affine"),
+    "noise that grows": (gaussian(scale=lambda x: 1 + x**2), "the covariance of site 'x' depends on the state"),
+    "sensor that blurs": (
+        gaussian(seen=lambda x: dist.Normal(x, jnp.exp(x))),
+        "the covariance of site 'y' depends on the state",
+    ),
+    "counts": (gaussian(seen=lambda x: dist.Poisson(jnp.exp(x))), "site 'y' is Poisson: .* only Gaussian"),
+    "heavy tails": (gaussian(seen=lambda x: dist.StudentT(3.0, x, 1.0)), "site 'y' is StudentT"),
+    "switching": (
+        stepping(switching, lambda: (discrete_start(), 0.0)),
+        r"'regime' \(discrete\), 'x' \(continuous\): .* doubles",
+    ),
+    "two discrete sites": (stepping(two_discrete, lambda: (0, 1)), r"several discrete sites \('a', 'b'\)"),
+    "infinite support": (stepping(counting, lambda: 0), r"states of site 'n' \(Poisson\) cannot be listed"),
+    "noise not carried": (stepping(noise_not_carried), "does not carry the value of its latent site 'w'"),
+    "computed carry": (stepping(computed_leaf, lambda: (0.0, 0.0)), "leaf 1 of the carry is computed from the state"),
+    "both states": (stepping(both_in_one_mean), "site 'y' depends on the carried and on the new state"),
+    "scaled density": (stepping(scaled), "site 'y' has a scaled density"),
+    "scan in the step": (stepping(nested), "a scan or cond inside the scanned step"),
+    "site afterwards": (after, "site 'afterwards' is sampled after the scan"),
+    "two scans": (twice, "two scans"),
+    "no scan": (no_scan, "no scan over time"),
+    "cond": (branches, "branches with numpyro's cond"),
+    "backwards": (stepping(hidden, discrete_start, reverse=True), "backwards"),
+    "nothing sampled": (observes_nothing, "samples no latent state"),
+    "values by a function": (
+        handlers.substitute(stepping(hidden, discrete_start), substitute_fn=lambda site: None),
+        "'substitute' .* by a function",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_site_and_the_reason(name: str) -> None:
+    program, message = REFUSED[name]
+    with pytest.raises(NotExactlySolvable, match=message) as caught:
+        read(program, {"y": Y})
+    assert "Engines that can still answer" in str(caught.value)
+
+
+def test_an_observation_that_was_not_given_is_no_state() -> None:
+    def model(y: Any = None) -> None:
+        scan(hidden, discrete_start(), y, length=4)
+
+    with pytest.raises(NotExactlySolvable, match=r"latent site 'y' on as it is: .* give the data"):
+        read(model)
+
+
+def test_marginalize_refuses_too() -> None:
+    with pytest.raises(NotExactlySolvable, match="the mean of site 'x' is not affine"):
+        handlers.seed(marginalize(gaussian(mean=jnp.sin)), 0)(y=Y)
+
+
+@pytest.mark.parametrize("bend", [1e-5, 1e-3])
+def test_even_a_slight_bend_is_refused(bend: float) -> None:
+    with pytest.raises(NotExactlySolvable, match="not affine"):
+        read(gaussian(mean=lambda x: 0.9 * x + bend * jnp.tanh(x)), {"y": Y})
+    read(gaussian(mean=lambda x: 0.9 * x + bend), {"y": Y})
+
+
+def test_a_dependence_that_is_not_on_the_state_is_no_bend() -> None:
+    def model(y: Any, u: Any) -> None:
+        def step(x: Any, inputs: Any) -> Any:
+            y, u = inputs
+            x = numpyro.sample("x", dist.Normal(jnp.cos(u) * x + u**3, jnp.exp(u)))
+            numpyro.sample("y", dist.Normal(jnp.sin(u) + x, 1 + u**2), obs=y)
+            return x, None
+
+        scan(step, 0.0, (y, u))
+
+    system = read(model, {"y": Y, "u": np.linspace(-1.0, 1.0, 4)})
+    assert system.structure.varying == frozenset("AbQdR")
+    assert jax.tree.all(jax.tree.map(lambda leaf: bool(jnp.isfinite(leaf).all()), system))
