@@ -12,6 +12,7 @@ to add a system, add a file; to see what there is, list the folder. Each file ha
 and, where it applies,
 
     columns     argument of `model` -> column of a CSV file that holds it
+    units       site or dimension -> unit, for the axes of figures
     simulation_inputs   (num_steps) -> what a simulation is given besides its parameters, such as actions
 
 The CSV files and their sources are in `data/`.

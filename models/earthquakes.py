@@ -71,3 +71,5 @@ def data() -> dict[str, np.ndarray]:
 truth = None
 
 coords = {"state": ["calm", "normal", "restless"], "time": range(1900, 2007)}
+
+units = {"time": "year", "count": "earthquakes per year"}

@@ -64,4 +64,6 @@ def data() -> dict[str, np.ndarray]:
 
 truth = None
 
-coords = {"dim": ["level"], "time": range(1871, 1971)}
+coords = {"dim": ["level (10^8 m^3)"], "time": range(1871, 1971)}
+
+units = {"time": "year", "volume": "10^8 m^3"}

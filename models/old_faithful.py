@@ -66,3 +66,5 @@ def data() -> dict[str, np.ndarray]:
 truth = None
 
 coords = {"state": ["mostly short", "long"], "time": range(1, 300)}
+
+units = {"time": "number of the eruption"}

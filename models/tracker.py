@@ -67,4 +67,6 @@ data = None
 
 truth = {"acceleration_scale": np.array(0.5), "observation_scale": np.array(3.0)}
 
-coords = {"dim": ["x", "y", "x velocity", "y velocity"]}
+coords = {"dim": ["x (m)", "y (m)", "x velocity (m/s)", "y velocity (m/s)"]}
+
+units = {"position": "m"}

@@ -94,7 +94,7 @@ def run(
     ]
     tree = xr.DataTree.from_dict({"checks": as_dataset(tuple(findings))})
     for name, result in results.items():
-        tree[f"engines/{name}"] = _labelled(result, loaded.coords)
+        tree[f"engines/{name}"] = _labelled(result, loaded.coords, loaded.units)
     tree.attrs = {
         "name": loaded.name,
         "mode": "known" if known else "learned",
@@ -173,13 +173,15 @@ def _centre(loaded: Loaded, results: Mapping[str, xr.DataTree], simulated: bool)
     return {str(name): values.values for name, values in means.data_vars.items()}, "the posterior mean of NUTS"
 
 
-def _labelled(result: xr.DataTree, coords: Mapping[str, Sequence]) -> xr.DataTree:
-    """The result with the model file's labels on every dimension that they fit."""
+def _labelled(result: xr.DataTree, coords: Mapping[str, Sequence], units: Mapping[str, str]) -> xr.DataTree:
+    """The result with the model file's labels on every dimension that they fit, and its units."""
     labelled = result.copy()
     for group in labelled.subtree:
         fit = {name: list(labels) for name, labels in coords.items() if group.sizes.get(name) == len(labels)}
         if "dim_bis" in group.sizes and "dim" in fit:
             fit["dim_bis"] = fit["dim"]
-        if fit:
-            labelled[group.path].dataset = group.to_dataset().assign_coords(fit)
+        dataset = group.to_dataset().assign_coords(fit)
+        for name in set(units) & {str(name) for name in [*dataset.data_vars, *fit]}:
+            dataset[name].attrs["units"] = units[name]
+        labelled[group.path].dataset = dataset
     return labelled

@@ -3,7 +3,7 @@
 import xarray as xr
 
 from ppl_worldmodel.checks.distances import Distances, averaged, distances
-from ppl_worldmodel.checks.verdict import Finding, judge
+from ppl_worldmodel.checks.verdict import Finding, Verdict, judge
 from ppl_worldmodel.errors import DataError
 
 KINDS = ("filtered", "smoothed")
@@ -15,7 +15,7 @@ def findings(
     *,
     tolerance: float = 0.05,
     tolerance_sd: float = 0.25,
-    converged: bool = True,
+    converged: Verdict = "agrees",
 ) -> list[Finding]:
     """One finding for each kind of belief that both have.
 
@@ -36,7 +36,7 @@ def findings(
 
 
 def _finding(
-    kind: str, candidate: xr.DataTree, reference: xr.DataTree, found: Distances, tolerance: float, converged: bool
+    kind: str, candidate: xr.DataTree, reference: xr.DataTree, found: Distances, tolerance: float, converged: Verdict
 ) -> Finding:
     posterior = candidate.children["posterior"].sizes
     verdict, upper, why = judge(

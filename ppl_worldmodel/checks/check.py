@@ -43,7 +43,7 @@ def check(
             found += function(candidate, against, **{key: value for key, value in settings.items() if key in takes})
     if truth is not None and candidate.attrs["question"] == PARAMETERS:
         values = {name: np.asarray(value) for name, value in truth.items()}
-        found += parameters.against_truth(candidate, values, converged=settings["converged"] is True)
+        found += parameters.against_truth(candidate, values, converged=convergence.converged(candidate))
     return Findings(found)
 
 

@@ -23,11 +23,12 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
     return [_markov_chain(candidate)]
 
 
-def converged(candidate: xr.DataTree) -> bool:
-    """Did the draws pass? An approximation passes when its optimisation has ended: its bias is another check's question."""
+def converged(candidate: xr.DataTree) -> Verdict:
+    """The verdict on the draws. An approximation passes when its ELBO is finite: its bias is another check's question."""
     if candidate.attrs["engine"].startswith("svi"):
-        return bool(np.isfinite(candidate.attrs["elbo"]))
-    return all(finding.verdict == "agrees" for finding in findings(candidate))
+        return "agrees" if np.isfinite(candidate.attrs["elbo"]) else "disagrees"
+    (verdict,) = {finding.verdict for finding in findings(candidate)} or {"agrees"}
+    return verdict
 
 
 def diagnostics(candidate: xr.DataTree) -> xr.Dataset:

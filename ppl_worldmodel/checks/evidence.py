@@ -10,9 +10,7 @@ import xarray as xr
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 
 
-def findings(
-    candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: float = 0.25, converged: bool = True
-) -> list[Finding]:
+def findings(candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: float = 0.25) -> list[Finding]:
     """One finding if the candidate has an ELBO and the reference the exact log evidence of the same question."""
     if (
         "elbo" not in candidate.attrs

@@ -10,7 +10,7 @@ import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.verdict import ALPHA, Finding, joint_p, judge, normal_p
+from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p, judge, normal_p
 
 
 def findings(
@@ -18,7 +18,7 @@ def findings(
     reference: xr.DataTree,
     *,
     tolerance_sd: float = 0.25,
-    converged: bool = True,
+    converged: Verdict = "agrees",
 ) -> list[Finding]:
     """One finding over all entries of all parameters that both learned."""
     here, there = candidate["posterior"].to_dataset(), reference["posterior"].to_dataset()
@@ -52,7 +52,9 @@ def findings(
     ]  # fmt: skip
 
 
-def against_truth(candidate: xr.DataTree, truth: Mapping[str, np.ndarray], *, converged: bool = True) -> list[Finding]:
+def against_truth(
+    candidate: xr.DataTree, truth: Mapping[str, np.ndarray], *, converged: Verdict = "agrees"
+) -> list[Finding]:
     """Could the truth be a draw from the posterior?  Its quantile in each marginal, with the coverage of 90 % intervals."""
     posterior = candidate["posterior"].to_dataset()
     names = [name for name in truth if name in posterior.data_vars]
@@ -75,7 +77,7 @@ def against_truth(candidate: xr.DataTree, truth: Mapping[str, np.ndarray], *, co
     verdict, why = "agrees", f"90 % intervals cover {covered} of {len(labels)} true values (joint p = {p:.2g})"
     if p < ALPHA:
         verdict, why = "disagrees", f"the truth is implausible under the posterior: {why}"
-    elif not converged:
+    if converged != "agrees":
         verdict, why = "undecided", f"the draws have not converged; {why}"
     return [
         Finding(

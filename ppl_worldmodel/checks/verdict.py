@@ -91,18 +91,24 @@ def judge(
     tolerance: float,
     exact_in_the_limit: bool,
     draws: int,
-    converged: bool,
+    converged: Verdict,
 ) -> tuple[Verdict, float, str]:
-    """(verdict, upper confidence limit of the worst distance, why), from all distances and their standard errors."""
+    """(verdict, upper confidence limit of the worst distance, why), from all distances and their standard errors.
+
+    converged is the verdict on the draws themselves: chains that are apart say nothing about anything else; chains that are
+    merely short may still show a difference, but no agreement.
+    """
     distance, error = np.asarray(distance, float).ravel(), np.nan_to_num(np.asarray(error, float).ravel())
     steps = limit(distance.size)
     upper, lower = float((distance + steps * error).max()), float((distance - steps * error).max())
+    if exact_in_the_limit and converged == "disagrees":
+        return "undecided", upper, "the chains disagree with each other: see the row on convergence"
     if exact_in_the_limit and p < ALPHA:
         return "disagrees", upper, f"beyond Monte Carlo error (joint p = {_p(p)})"
     if not exact_in_the_limit and lower > tolerance:
         return "disagrees", upper, f"the approximation is off by {distance.max():.2g}, more than {tolerance:.2g}"
-    if not converged:
-        return "undecided", upper, "the draws have not converged: see the row on convergence"
+    if converged != "agrees":
+        return "undecided", upper, "the draws are too few, or too alike: see the row on convergence"
     if upper > tolerance:
         needed = draws * (upper / tolerance) ** 2
         return (

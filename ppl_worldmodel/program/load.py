@@ -25,6 +25,7 @@ class Loaded(NamedTuple):
     truth    parameter values that the simulated data come from, or None where nobody knows them
     coords   labels of dimensions, {"state": [...], "time": [...]}
     columns  {argument of the program: column of a CSV}
+    units    {site or dimension: unit}, for the axes of figures
     """
 
     name: str
@@ -34,6 +35,7 @@ class Loaded(NamedTuple):
     truth: dict[str, np.ndarray] | None
     coords: dict[str, list]
     columns: dict[str, str]
+    units: dict[str, str]
     module: ModuleType
 
 
@@ -65,7 +67,7 @@ def load(name_or_path: str) -> Loaded:
     return Loaded(
         name, model, inspect.getsource(module), inspect.getdoc(module) or "",
         None if truth is None else {key: np.asarray(value) for key, value in truth.items()},
-        coords, dict(getattr(module, "columns", {})), module,
+        coords, dict(getattr(module, "columns", {})), dict(getattr(module, "units", {})), module,
     )  # fmt: skip
 
 

@@ -174,8 +174,8 @@ def _raise(faults: _Faults) -> None:
         if np.any(outside):
             raise DataError(
                 f"the observation of site '{name}' at time step {int(np.argmax(outside))} (counted from 0) is outside the "
-                f"support of "
-                "its distribution: check the data (categories count from 0)"
+                "support of its distribution: check the data (categories count from 0; of a vector with dependent "
+                "components all or none may be missing)"
             )
     for name, misses in faults.misses.items():
         if np.any(~(np.asarray(misses) <= 1e-6)):

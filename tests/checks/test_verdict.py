@@ -48,7 +48,7 @@ def test_the_joint_p_leaves_out_what_is_not_a_number() -> None:
 def judged(**changes):
     settings = {
         "p": 0.5, "distance": np.array([0.01]), "error": np.array([0.002]), "tolerance": 0.05, "exact_in_the_limit": True,
-        "draws": 1000, "converged": True,
+        "draws": 1000, "converged": "agrees",
     }  # fmt: skip
     return judge(**settings | changes)
 
@@ -58,8 +58,11 @@ def test_verdicts() -> None:
     assert judged(p=1e-6)[0] == "disagrees"  # an exact engine must not be off at all, however little it matters
     assert judged(p=1e-6, exact_in_the_limit=False)[0] == "agrees"  # an approximation may be, within the tolerance
     assert judged(distance=np.array([0.2]), p=1e-9, exact_in_the_limit=False)[0] == "disagrees"
-    assert judged(converged=False)[0] == "undecided"
-    assert judged(converged=False, p=1e-6)[0] == "disagrees"
+    assert judged(converged="undecided")[0] == "undecided"
+    assert judged(converged="undecided", p=1e-6)[0] == "disagrees"
+    assert (
+        judged(converged="disagrees", p=1e-6)[0] == "undecided"
+    )  # chains that are apart say nothing about anything else
 
 
 def test_undecided_says_how_many_draws_would_do() -> None:
