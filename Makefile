@@ -28,7 +28,7 @@ demo: $(STAMP) ## the main job: four models, checked; pages under out/
 	@$(BIN)/python -m ppl_worldmodel.demo
 
 test: $(STAMP) lint ## lint, then all tests but the nightly ones
-	@$(BIN)/python -m pytest -q -m "not nightly"
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not nightly"
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -5,4 +5,4 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_enable_x64", True)
 # Before the package is imported for the first time, here or in any test module.
-# install_import_hook("ppl_worldmodel", "beartype.beartype")
+install_import_hook("ppl_worldmodel", "beartype.beartype")

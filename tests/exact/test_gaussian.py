@@ -57,8 +57,7 @@ def test_more_observed_than_hidden(order: Order) -> None:
 
 
 @both_orders
-@pytest.mark.parametrize("singular", [False, True])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("seed", "singular"), [(0, False), (1, False), (2, True)])
 def test_sampled_paths_have_the_smoothed_moments(order: Order, singular: bool, seed: int) -> None:
     system, draws = random_gaussian(seed, order, "AbQCdR", singular=singular), 4000
     expected = condition_joint(system)

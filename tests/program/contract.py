@@ -88,8 +88,12 @@ def assert_density_along_random_paths(
     """
     rng, steps = np.random.default_rng(seed), _steps(system)
     given = {name: jnp.asarray(value) for name, value in parameters.items()}
-    trace = handlers.trace(handlers.seed(handlers.substitute(model, data=given), 0)).get_trace(**data)
-    shapes = [trace[name]["value"].shape[1:] for name in system.structure.states]
+
+    def states() -> list[jax.Array]:
+        trace = handlers.trace(handlers.seed(handlers.substitute(model, data=given), 0)).get_trace(**data)
+        return [trace[name]["value"] for name in system.structure.states]
+
+    shapes = [site.shape[1:] for site in jax.eval_shape(states)]
 
     @jax.jit
     def without_prior(values: dict[str, jax.Array]) -> jax.Array:

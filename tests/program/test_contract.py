@@ -45,7 +45,7 @@ def short(name: str, seed: int) -> tuple[Loaded, dict[str, Any], dict[str, Any]]
 
 
 @every_model
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_every_shipped_model(name: str, seed: int) -> None:
     """Beliefs, and the density along random paths."""
     loaded, data, parameters = short(name, seed)
@@ -55,7 +55,7 @@ def test_every_shipped_model(name: str, seed: int) -> None:
 
 
 @every_model
-@pytest.mark.parametrize(("seed", "missing"), [(0, [0, 3, 4]), (1, [1, 5])])
+@pytest.mark.parametrize(("seed", "missing"), [(2, [0, 3, 4]), (3, [1, 5])])
 def test_every_shipped_model_with_missing_data(name: str, seed: int, missing: list[int]) -> None:
     loaded, data, parameters = short(name, seed)
     integers = np.issubdtype(data["observations"].dtype, np.integer)

@@ -25,7 +25,6 @@ rng = np.random.default_rng(0)
 STEPS = 6
 PRICE = rng.normal(size=STEPS)
 COUNTS, HEIGHTS = rng.integers(0, 3, STEPS), rng.normal(size=(STEPS, 2))
-both = pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 
 
 def rows(name: str, *shape: int) -> jax.Array:
@@ -80,7 +79,7 @@ def runs_along(counts: Any, heights: Any, price: Any) -> None:
     scan(step, (0, jnp.array(1), 0.5), (counts, heights, price))
 
 
-@pytest.mark.parametrize(("seed", "gaps"), [(0, False), (1, False), (2, True), (3, True)])
+@pytest.mark.parametrize(("seed", "gaps"), [(0, False), (1, False), (2, True)])
 @pytest.mark.parametrize(
     ("model", "order", "varying"),
     [
@@ -128,12 +127,12 @@ def gaussian_program(first: bool) -> Any:
     return model
 
 
-@pytest.mark.parametrize(("seed", "gaps"), [(0, False), (1, False), (2, True), (3, True)])
+@pytest.mark.parametrize(("seed", "gaps"), [(0, False), (1, False), (2, True)])
 @pytest.mark.parametrize("order", ["transition first", "emission first"])
 def test_gaussian_programs_with_a_covariate(order: str, gaps: bool, seed: int) -> None:
     first = order == "emission first"
     model, data = gaussian_program(first), {"heights": HEIGHTS, "price": PRICE}
-    parameters = {"push": np.array([0.3, -2.0, 1.1, 0.0][seed]), "scale": np.array([1.0, 0.2, 5.0, 1.7][seed])}
+    parameters = {"push": np.array([0.3, -2.0, 1.1][seed]), "scale": np.array([1.0, 0.2, 5.0][seed])}
     if gaps:
         data["heights"] = np.where(np.arange(STEPS)[:, None] % 4 == 0, np.nan, HEIGHTS)
     system = read(model, data, parameters)
@@ -177,9 +176,15 @@ def level_and_slope(first: bool, known: bool) -> Any:
     return model
 
 
-@both
-@pytest.mark.parametrize("known", [False, True], ids=["start sampled", "start known"])
-@pytest.mark.parametrize("order", ["transition first", "emission first"])
+@pytest.mark.parametrize(
+    ("order", "known", "gaps"),
+    [
+        ("transition first", False, False),
+        ("transition first", True, True),
+        ("emission first", False, True),
+        ("emission first", True, False),
+    ],
+)
 def test_two_state_sites_and_two_observed_sites(order: str, known: bool, gaps: bool) -> None:
     """Matrices worked out by hand: level' = level + 0.5 (0.8 slope + 0.1 price + noise) + noise."""
     first = order == "emission first"

@@ -1,4 +1,4 @@
-"""What does `read` say of data and parameters that do not fit, of missing data and of zeros?  `given`, `marginalize`."""
+"""What does `read` say of data and parameters that do not fit, of missing data and of zeros?"""
 
 from typing import Any
 
@@ -10,15 +10,14 @@ import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
 from numpyro.contrib.control_flow import scan
-from numpyro.infer import util
 
-from ppl_worldmodel import given, marginalize, read
+from ppl_worldmodel import read
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.exact import finite, gaussian
+from ppl_worldmodel.exact import finite
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 from ppl_worldmodel.models import earthquakes, nile, tiger, tracker, two_state_pomdp
 
-from ..agreement import assert_logs_close, assert_probabilities_close
+from ..agreement import assert_logs_close
 from ..references import dense
 from .contract import assert_gaussian_beliefs
 
@@ -107,31 +106,43 @@ def test_a_nan_that_is_no_missing_observation() -> None:
 
 def test_a_vector_with_dependent_components_that_is_missing_in_part() -> None:
     """A Gaussian state leaves the missing component out, exactly; beside a finite state that is not possible."""
-    partly = np.random.default_rng(0).normal(size=(5, 2))
-    partly[2, 1] = partly[4, 0] = np.nan
-    found = read(tracker.model, {"observations": partly}, tracker.truth)
-    arguments = {"state_site": "state", "initial_site": "initial_state", "observed_site": "position"}
-    expected = dense.from_program(
-        tracker.model,
-        {"observations": partly},
-        tracker.truth,
-        observed_argument="observations",
-        emission_first=False,
-        **arguments,
-    )
-    assert isinstance(found, LinearGaussian)
-    assert_gaussian_beliefs(found, expected)
+    R = np.array([[1.0, 0.5], [0.5, 2.0]])
 
-    def model(observations: Any) -> None:
+    def walk(observations: Any) -> None:
+        def step(x: Any, seen: Any) -> Any:
+            x = numpyro.sample("x", dist.Normal(x, 0.5).to_event(1))
+            numpyro.sample("seen", dist.MultivariateNormal(x, R), obs=seen)
+            return x, None
+
+        scan(step, jnp.zeros(2), observations)
+
+    def regimes(observations: Any) -> None:
         def step(state: Any, seen: Any) -> Any:
             state = numpyro.sample("state", dist.Bernoulli(0.5))
-            numpyro.sample("seen", dist.MultivariateNormal(state * jnp.ones(2), jnp.eye(2) + 0.5), obs=seen)
+            numpyro.sample("seen", dist.MultivariateNormal(state * jnp.ones(2), R), obs=seen)
             return state, None
 
         scan(step, 0, observations)
 
+    partly = np.random.default_rng(0).normal(size=(5, 2))
+    partly[2, 1] = partly[4, 0] = np.nan
+    eye, nothing = [np.eye(2)] * 5, np.zeros((5, 2))
+    by_hand = dense.joint(
+        initial_mean=np.zeros(2),
+        initial_covariance=np.zeros((2, 2)),
+        A=eye,
+        b=nothing,
+        Q=0.25 * np.array(eye),
+        C=eye,
+        d=nothing,
+        R=[R] * 5,
+        emission_first=False,
+    )
+    found = read(walk, {"observations": partly})
+    assert isinstance(found, LinearGaussian)
+    assert_gaussian_beliefs(found, dense.posterior(by_hand, partly, dim_x=2, emission_first=False))
     with pytest.raises(DataError, match=r"'seen' at time step 2 .* all or none may be missing"):
-        read(model, {"observations": partly})
+        read(regimes, {"observations": partly})
 
 
 def test_series_of_different_lengths() -> None:
@@ -209,77 +220,6 @@ def test_values_given_by_numpyro_handlers_are_seen() -> None:
     np.testing.assert_array_equal(read(handlers.condition(model, data=everything)).transition, TRUTH["T"])
     with pytest.raises(DataError, match=r"values given for site 'seen' have shape \(5,\), expected .* length 6"):
         read(handlers.condition(model, data={"seen": SEEN[:5]}))
-
-
-PROGRAMS = {
-    "finite": (two_state_pomdp.model, SEEN, TRUTH),
-    "gaussian": (nile.model, VOLUMES, SCALES),
-}
-
-
-@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_marginalize_is_the_prior_times_the_evidence(name: str, gaps: bool) -> None:
-    model, series, parameters = PROGRAMS[name]
-    data = {"observations": np.where(np.arange(len(series)) == 2, np.nan, series) if gaps else series}
-    values = {site: jnp.asarray(value) for site, value in parameters.items()}
-    system = read(model, data, parameters)
-    evidence = (finite if isinstance(system, FiniteState) else gaussian).evidence(system)
-    trace = handlers.trace(handlers.seed(handlers.substitute(model, data=values), 0)).get_trace(observations=series)
-    log_prior = sum(trace[site]["fn"].log_prob(values[site]).sum() for site in values)
-    marginal = marginalize(model)
-    log_density, sites = util.log_density(marginal, (), data, values)
-    assert_logs_close(log_density, evidence.sum() + log_prior, "log density")
-    assert {site for site in sites if sites[site]["type"] == "sample"} == {*values, "log_predictive"}
-    assert_logs_close(sites["log_predictive"]["fn"].log_factor, evidence, "log predictive of every step")
-
-    @jax.jit
-    def density(values: dict[str, jax.Array]) -> jax.Array:
-        return util.log_density(marginal, (), data, values)[0]
-
-    gradient = jax.grad(density)(values)
-    for site, value in values.items():
-        assert np.isfinite(gradient[site]).all()
-        # A direction that keeps the sum of a row: from its first entry to its last.
-        way = jnp.zeros(value.shape).at[..., 0].set(1.0).at[..., -1].set(-1.0) if value.ndim else jnp.ones(())
-        step = 1e-5 * float(jnp.abs(value).max())
-        ahead, back = density(values | {site: value + step * way}), density(values | {site: value - step * way})
-        np.testing.assert_allclose((gradient[site] * way).sum(), (ahead - back) / (2 * step), rtol=1e-6, err_msg=site)
-
-
-def test_marginalize_has_a_finite_gradient_where_the_program_has_constant_zeros() -> None:
-    def model(observations: Any) -> None:
-        p = numpyro.sample("p", dist.Beta(2.0, 2.0))
-        T = jnp.stack([jnp.stack([p, 1 - p, 0 * p]), jnp.array([0.0, 0.5, 0.5]), jnp.array([1.0, 0.0, 0.0])])
-
-        def step(state: Any, seen: Any) -> Any:
-            state = numpyro.sample("state", dist.Categorical(T[state]))
-            chances = jnp.stack([jnp.stack([p, 1 - p]), jnp.array([1.0, 0.0]), jnp.array([0.3, 0.7])])
-            numpyro.sample("seen", dist.Categorical(chances[state]), obs=seen)
-            return state, None
-
-        scan(step, jnp.array(0), observations)
-
-    def density(p: jax.Array) -> jax.Array:
-        return util.log_density(marginalize(model), (), {"observations": SEEN}, {"p": p})[0]
-
-    gradient, slope = jax.grad(density)(0.4), (density(0.4 + 1e-5) - density(0.4 - 1e-5)) / 2e-5
-    np.testing.assert_allclose(gradient, slope, rtol=1e-6)
-
-
-def test_given_removes_a_parameter_and_its_prior() -> None:
-    data = {"observations": SEEN}
-    fixed = given(two_state_pomdp.model, {"T": TRUTH["T"]})
-    system = read(fixed, data, {"O": TRUTH["O"]})
-    assert_probabilities_close(system.transition, TRUTH["T"], "T")
-    assert "'T'" not in repr(system)
-    trace = handlers.trace(handlers.seed(fixed, 0)).get_trace(**data)
-    assert "T" not in trace
-    assert "O" in trace
-    all_fixed = given(two_state_pomdp.model, TRUTH)
-    log_density, _ = util.log_density(marginalize(all_fixed), (), data, {})
-    whole = read(two_state_pomdp.model, data, TRUTH)
-    assert_logs_close(log_density, finite.evidence(whole).sum(), "log density")
 
 
 def test_numpy_data_reach_the_step_as_jax_arrays() -> None:
