@@ -59,7 +59,8 @@ def parameter_rows(engines: Mapping[str, xr.DataTree], truth: Mapping[str, Any])
         for name, draws in parameters.items():
             true = at(name, truth[name]) if name in truth else {}
             for label, values in entries(name, draws).items():
-                chains = quality.loc[label].to_dict() if quality is not None and len(draws) > 1 else {}
+                measured = quality.loc[label].to_dict() if quality is not None and len(draws) > 1 else {}
+                chains = {str(key): float(value) for key, value in measured.items()}
                 row = _row(label, engine, values, chains, true.get(label, float("nan")))
                 rows.setdefault(label, []).append(row)
     return [row for same in rows.values() for row in same]
