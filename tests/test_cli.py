@@ -44,7 +44,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Traceback" not in captured.err
-    assert set(Path.cwd().rglob("*")) - before - set(Path.cwd().rglob("*__pycache__*")) == set()
+    assert not [path for path in set(Path.cwd().rglob("*")) - before if "__pycache__" not in path.parts]
     return captured.err
 
 
