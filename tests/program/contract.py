@@ -1,5 +1,6 @@
 """What a system that was read off a program owes to that program, whose log density alone is asked here."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
 from numpyro.infer.util import compute_log_probs, log_density
+from numpyro.primitives import Messenger
 from scipy.stats import multivariate_normal
 
 from ppl_worldmodel.exact import finite, gaussian
@@ -23,12 +25,25 @@ from ..agreement import (
 from ..references import dense, paths
 
 
-def draw_parameters(model: Callable, data: dict[str, Any], system: System, seed: int) -> dict[str, np.ndarray]:
-    """A draw from the prior of every site that is neither a state nor observed."""
-    trace = handlers.trace(handlers.seed(model, jax.random.key(seed))).get_trace(**data)
-    states = {*system.structure.states, *system.structure.initials}
-    latent = {name: site for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
-    return {name: np.asarray(site["value"]) for name, site in latent.items() if name not in states}
+class _AtTheScan(Exception):
+    """The parameters have all been drawn."""
+
+
+class _StopAtTheScan(Messenger):
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "control_flow":
+            raise _AtTheScan
+
+
+def draw_parameters(
+    model: Callable, data: dict[str, Any], initial_sites: tuple[str, ...], seed: int
+) -> dict[str, np.ndarray]:
+    """A draw from the prior of every site before the scan but those of the initial state."""
+    trace = handlers.trace(_StopAtTheScan(model))
+    with handlers.seed(rng_seed=seed), contextlib.suppress(_AtTheScan):
+        trace.get_trace(**data)
+    samples = {name: site for name, site in trace.trace.items() if site["type"] == "sample"}
+    return {name: np.asarray(site["value"]) for name, site in samples.items() if name not in initial_sites}
 
 
 def assert_finite_beliefs(

@@ -41,7 +41,7 @@ def short(name: str, seed: int) -> tuple[Loaded, dict[str, Any], dict[str, Any]]
     loaded, data, system = whole(name)
     steps = 6 if isinstance(system, FiniteState) else 10
     piece = {argument: np.asarray(value)[7 * seed : 7 * seed + steps] for argument, value in data.items()}
-    return loaded, piece, draw_parameters(loaded.model, piece, system, seed)
+    return loaded, piece, draw_parameters(loaded.model, piece, system.structure.initials, seed)
 
 
 @every_model
