@@ -150,7 +150,8 @@ def _log_sum(terms: Array) -> Array:
 def _move(log_belief: Array, transition: Array, log_pair: Array | float = 0.0) -> Array:
     """log sum_s exp(log_belief[s] + log_pair[s, s']) T[s, s'], each target scaled by its own largest term.
 
-    T enters linearly, so that the gradient at a transition of exactly zero is the true one.
+    T enters linearly, so that the gradient at a transition of exactly zero is the true one, if another source reaches the
+    target; where none does, log 0 has no slope and the gradient is zero.
     """
     log_from = log_belief[:, None] + log_pair
     top = lax.stop_gradient(jnp.where(transition > 0, log_from, -jnp.inf).max(axis=0))
