@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ppl_worldmodel.exact.sequences import each_sequence
 from ppl_worldmodel.exact.system import FiniteState
 
 
@@ -60,6 +61,7 @@ def correct(belief: Float[Array, " state"], likelihood: Float[Array, " state"]) 
 
 
 @jax.jit
+@each_sequence
 def filter(system: FiniteState) -> Beliefs:
     """p(s_t | y_1:t) for every t, with the predicted beliefs and the evidence. One forward pass, O(T K^2)."""
     log_predicted, log_filtered, log_predictive = _forward(system)
@@ -67,6 +69,7 @@ def filter(system: FiniteState) -> Beliefs:
 
 
 @jax.jit
+@each_sequence
 def evidence(system: FiniteState) -> Float[Array, " time"]:
     """log p(y_t | y_1:t-1) for every t; the sum is the log evidence. -inf at an impossible observation."""
     return _forward(system)[2]
@@ -79,6 +82,7 @@ def first_impossible(log_predictive: Float[Array | np.ndarray, " time"]) -> int 
 
 
 @jax.jit
+@each_sequence
 def smooth(system: FiniteState) -> SmoothedBeliefs:
     """p(s_t | y_1:T) for every t. One forward and one backward pass, O(T K^2)."""
     log_predicted, log_filtered, log_predictive = _forward(system)
@@ -89,6 +93,7 @@ def smooth(system: FiniteState) -> SmoothedBeliefs:
 
 
 @jax.jit
+@each_sequence
 def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
     """p(s_t = i, s_t+1 = j | y_1:T) for t = 1 ... T-1; the last two axes sum to one."""
     _, log_filtered, log_predictive = _forward(system)
@@ -99,6 +104,7 @@ def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
 
 
 @partial(jax.jit, static_argnames="num_paths")
+@each_sequence
 def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, "draw time"]:
     """Draws of s_1:T from p(s_1:T | y_1:T), by forward filtering and backward sampling."""
     _, log_filtered, log_predictive = _forward(system)
@@ -118,6 +124,7 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
 
 
 @jax.jit
+@each_sequence
 def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
     """argmax over s_1:T of p(s_1:T | y_1:T) (Viterbi). The path is jointly most likely; its states need not be so one by one."""
     log_predictive = _forward(system)[2]

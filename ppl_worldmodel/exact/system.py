@@ -23,6 +23,10 @@ class Structure:
              on the carried and on the new state.
     varying  names of the arrays that have a leading axis `time`.
     states, initials, observed   names of the program's sites.
+    sequences  how many independent series there are, along a leading axis of every array and every result; 0: one, no axis.
+    factors  what a finite state consists of, if it was read off a program: names of the parts of the carry, and
+    labels   their values, one row for each state (`exact.factors.marginal` gives the belief about one of them).
+    extra    how many of a Gaussian state's last coordinates are there only because an observation depends on them.
     about    lines (label, text) for people, printed by the system's repr.
     """
 
@@ -31,6 +35,10 @@ class Structure:
     states: tuple[str, ...] = ()
     initials: tuple[str, ...] = ()
     observed: tuple[str, ...] = ()
+    sequences: int = 0
+    factors: tuple[str, ...] = ()
+    labels: tuple[tuple[float | int, ...], ...] = ()
+    extra: int = 0
     about: tuple[tuple[str, str], ...] = ()
 
 
@@ -49,7 +57,8 @@ class FiniteState(NamedTuple):
 
     def __repr__(self) -> str:
         kind = "driven by its inputs" if "transition" in self.structure.varying else "homogeneous"
-        head = f"FiniteState: {self.initial.shape[-1]} states, {self.log_likelihood.shape[0]} steps, {kind}"
+        steps = self.log_likelihood.shape[1 if self.structure.sequences else 0]
+        head = f"FiniteState: {self.initial.shape[-1]} states, {_length(steps, self.structure)}, {kind}"
         return _describe(head, self.structure)
 
 
@@ -57,6 +66,8 @@ class LinearGaussian(NamedTuple):
     """A linear-Gaussian state space: x' = A x + b + N(0, Q), y = C x + d + N(0, R), with y from the state that the order says.
 
     observations has NaN where a component is missing. Arrays named in structure.varying have a leading axis `time`.
+    diffuse      the first state is x_0 + diffuse @ delta with delta of a flat density of one over all of R^directions
+    log_factor   further terms of the log density of each step, which do not depend on the state (numpyro.factor)
     """
 
     initial_mean: Float[Array, " dim_x"]
@@ -69,13 +80,19 @@ class LinearGaussian(NamedTuple):
     R: Float[Array, "*time dim_y dim_y"]
     observations: Float[Array, "time dim_y"]
     structure: Structure = Structure()
+    diffuse: Float[Array, "dim_x directions"] | None = None
+    log_factor: Float[Array, " time"] | None = None
 
     def __repr__(self) -> str:
         varying = ", ".join(sorted(self.structure.varying))
         kind = f"{varying} varying in time" if varying else "homogeneous"
-        (steps, dim_y), dim_x = self.observations.shape, self.initial_mean.shape[-1]
-        head = f"LinearGaussian: {dim_x} dimensions, {dim_y} observed, {steps} steps, {kind}"
+        (steps, dim_y), dim_x = self.observations.shape[-2:], self.initial_mean.shape[-1] - self.structure.extra
+        head = f"LinearGaussian: {dim_x} dimensions, {dim_y} observed, {_length(steps, self.structure)}, {kind}"
         return _describe(head, self.structure)
+
+
+def _length(steps: int, structure: Structure) -> str:
+    return f"{steps} steps of each of {structure.sequences} sequences" if structure.sequences else f"{steps} steps"
 
 
 def _describe(head: str, structure: Structure) -> str:

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.exact import FiniteState, finite, gaussian
-from ppl_worldmodel.exact.system import LinearGaussian, Structure
-from ppl_worldmodel.program.read import System, read
+from ppl_worldmodel.exact import FiniteState, LinearGaussian, finite, gaussian
+from ppl_worldmodel.program.read import Plan, System, examine, system_at
 
 FROM_STATES = "draws of the states"
 FROM_PARAMETERS = "exact beliefs averaged over draws of the parameters"
@@ -22,22 +21,27 @@ KINDS = ("predicted", "filtered", "smoothed")
 
 def of_system(system: System) -> dict[str, xr.DataArray]:
     """The exact beliefs of a system, by name."""
+    lead, past = _lead(system), _verbs(system).smooth(system)._asdict()
     if isinstance(system, FiniteState):
-        past = finite.smooth(system)._asdict()
-        return {kind: xr.DataArray(np.asarray(past[kind]), dims=("time", "state")) for kind in KINDS}
-    past = gaussian.smooth(system)._asdict()
-    return {kind: xr.DataArray(np.asarray(past[kind]), dims=("time", "dim")) for kind in KINDS} | {
-        f"{kind}_covariance": xr.DataArray(np.asarray(past[f"{kind}_covariance"]), dims=("time", "dim", "dim_bis"))
+        return {kind: xr.DataArray(np.asarray(past[kind]), dims=(*lead, "time", "state")) for kind in KINDS}
+    size = system.initial_mean.shape[-1] - system.structure.extra
+    return {kind: xr.DataArray(np.asarray(past[kind])[..., :size], dims=(*lead, "time", "dim")) for kind in KINDS} | {
+        f"{kind}_covariance": xr.DataArray(
+            np.asarray(past[f"{kind}_covariance"])[..., :size, :size], dims=(*lead, "time", "dim", "dim_bis")
+        )
         for kind in KINDS
     }
 
 
 def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict[str, xr.DataArray]:
-    """Beliefs from draws of states: integers (chain, draw, time) of `num_states` values, or vectors (chain, draw, time, dim)."""
+    """Beliefs from draws of states: integers (chain, draw, *sequence, time) of `num_states` values, or vectors (..., time, dim)."""
     if num_states is not None:
-        indicator = xr.DataArray(draws[..., None] == np.arange(num_states), dims=("chain", "draw", "time", "state"))
+        lead = ("sequence",) if draws.ndim == 4 else ()
+        dims = ("chain", "draw", *lead, "time", "state")
+        indicator = xr.DataArray(draws[..., None] == np.arange(num_states), dims=dims)
         return _estimated(kind, indicator.astype(float))
-    vectors = xr.DataArray(draws, dims=("chain", "draw", "time", "dim"))
+    lead = ("sequence",) if draws.ndim == 5 else ()
+    vectors = xr.DataArray(draws, dims=("chain", "draw", *lead, "time", "dim"))
     centred = vectors - vectors.mean(("chain", "draw"))
     square = _estimated(f"{kind}_variance", centred**2)
     covariance = (centred * centred.rename(dim="dim_bis")).mean(("chain", "draw"))
@@ -51,73 +55,56 @@ def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict
 def of_parameter_draws(
     model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray], *, most: int = 4000
 ) -> tuple[dict[str, xr.DataArray], np.ndarray]:
-    """Exact beliefs averaged over draws (chain, draw, ...) of the parameters, and log predictive (chain, draw, time) of every draw.
+    """Exact beliefs averaged over draws (chain, draw, ...) of the parameters; log predictive (chain, draw, ..., time).
 
     The beliefs use at most `most` draws, evenly spaced. They check the parameters, not the recursion.
     """
     first = {name: np.asarray(value)[0, 0] for name, value in draws.items()}
-    family = read(model, data, first)
+    family, plan = examine(model, data, first)
     flat = {name: jnp.asarray(value).reshape(-1, *np.shape(value)[2:]) for name, value in draws.items()}
     chains, length = np.shape(next(iter(draws.values())))[:2]
-    log_predictive = _map(model, data, flat, lambda system: _verbs(system).evidence(system))
+    log_predictive = _map(model, data, flat, plan, lambda system: _verbs(system).evidence(system))
     step = max(1, int(np.ceil(chains * length / most)))
     thinned = {name: jnp.asarray(value)[:, ::step] for name, value in draws.items()}
     kept = next(iter(thinned.values())).shape[1]
     thinned = {name: value.reshape(-1, *value.shape[2:]) for name, value in thinned.items()}
-    past = _map(model, data, thinned, lambda system: _verbs(system).smooth(system)._asdict())
+    past = _map(model, data, thinned, plan, lambda system: _verbs(system).smooth(system)._asdict())
     beliefs: dict[str, xr.DataArray] = {}
+    lead, size = _lead(family), None
+    if isinstance(family, LinearGaussian):
+        size = family.initial_mean.shape[-1] - family.structure.extra
+    axis = "dim" if size else "state"
     for kind in KINDS:
-        axis = "state" if isinstance(family, FiniteState) else "dim"
-        each = xr.DataArray(
-            past[kind].reshape(chains, kept, *past[kind].shape[1:]), dims=("chain", "draw", "time", axis)
-        )
+        values = past[kind][..., :size].reshape(chains, kept, *past[kind].shape[1:-1], -1)
+        each = xr.DataArray(values, dims=("chain", "draw", *lead, "time", axis))
         beliefs |= _estimated(kind, each)
         if axis == "dim":
-            within = past[f"{kind}_covariance"].mean(axis=0)
+            own = past[f"{kind}_covariance"][..., :size, :size]
             centred = each - each.mean(("chain", "draw"))
             between = (centred * centred.rename(dim="dim_bis")).mean(("chain", "draw"))
-            beliefs[f"{kind}_covariance"] = between + xr.DataArray(within, dims=("time", "dim", "dim_bis"))
-            variances = xr.DataArray(
-                np.diagonal(past[f"{kind}_covariance"], axis1=-2, axis2=-1).reshape(each.shape), dims=each.dims
-            )
+            within = xr.DataArray(own.mean(axis=0), dims=(*lead, "time", "dim", "dim_bis"))
+            beliefs[f"{kind}_covariance"] = between + within
+            variances = xr.DataArray(np.diagonal(own, axis1=-2, axis2=-1).reshape(each.shape), dims=each.dims)
             spread = _estimated(f"{kind}_variance", variances + centred**2)
             beliefs[f"{kind}_variance_mcse"] = spread[f"{kind}_variance_mcse"]
-    return beliefs, np.asarray(log_predictive).reshape(chains, length, -1)
-
-
-def aligned_states(draws: Mapping[str, np.ndarray], system: System) -> np.ndarray:
-    """Draws of the states that emit observation t, (chain, draw, time) or (chain, draw, time, dim), from draws of the sites."""
-    structure: Structure = system.structure
-    finite_states = isinstance(system, FiniteState)
-    series = _stack([np.asarray(draws[name]) for name in structure.states], 3, finite_states)
-    if structure.order != "emission first":
-        return series
-    if structure.initials:
-        start = _stack([np.asarray(draws[name]) for name in structure.initials], 2, finite_states)
-    else:
-        known = system.initial.argmax() if isinstance(system, FiniteState) else system.initial_mean
-        start = np.broadcast_to(np.asarray(known), (*series.shape[:2], *np.shape(known)))
-    return np.concatenate([start[:, :, None], series[:, :, :-1]], axis=2)
-
-
-def _stack(parts: list[np.ndarray], leading: int, finite_states: bool) -> np.ndarray:
-    if finite_states:
-        (only,) = parts
-        return only
-    return np.concatenate([part.reshape(*part.shape[:leading], -1) for part in parts], axis=-1)
+    return beliefs, np.asarray(log_predictive).reshape(chains, length, *np.shape(log_predictive)[1:])
 
 
 def _verbs(system: FiniteState | LinearGaussian) -> Any:
     return finite if isinstance(system, FiniteState) else gaussian
 
 
-def _map(model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array], of: Callable) -> Any:
-    """`of(system)` for every draw, in one compiled loop over batches of draws."""
-    from ppl_worldmodel.program.read import system_at
+def _lead(system: System) -> tuple[str, ...]:
+    return ("sequence",) if system.structure.sequences else ()
 
-    run = jax.jit(
-        lambda draws: jax.lax.map(lambda parameters: of(system_at(model, data, parameters)), draws, batch_size=100)
-    )
+
+def _map(model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array], plan: Plan, of: Callable) -> Any:
+    """`of(system)` for every draw, in one compiled loop over batches of draws."""
+
+    def one(parameters: Mapping[str, jax.Array]) -> Any:
+        return of(system_at(model, data, parameters, plan))
+
+    run = jax.jit(lambda draws: jax.lax.map(one, draws, batch_size=100))
     return jax.tree.map(np.asarray, run(dict(flat)))
 
 

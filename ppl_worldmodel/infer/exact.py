@@ -29,7 +29,7 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
             )
         system = read(model, data, parameters)
         terms = np.asarray(log_predictive(system))
-        impossible = finite.first_impossible(terms)
+        impossible = finite.first_impossible(terms.reshape(-1, terms.shape[-1]).sum(axis=0))
         if impossible is not None:
             raise DataError(
                 f"the observation at time step {impossible} (counted from 0) is impossible under the model: its log predictive is "

@@ -17,7 +17,8 @@ from ppl_worldmodel.infer.prefixes import chosen_prefixes, with_prefixes
 from ppl_worldmodel.program.marginalize import marginalize
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import System, read
+from ppl_worldmodel.program.read import Plan, System, examine, read
+from ppl_worldmodel.program.replay import replay_draws
 
 _NOTED = ("diverging", "energy", "num_steps", "potential_energy", "accept_prob", "adapt_state.step_size")
 
@@ -50,7 +51,7 @@ def nuts(
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         if parameters is None:
             return learn(model, data, key)
-        return states(model, data, key, read(model, data, parameters), parameters)
+        return states(model, data, key, *examine(model, data, parameters), parameters)
 
     def learn(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
@@ -69,13 +70,18 @@ def nuts(
         )  # fmt: skip
 
     def states(
-        model: Callable, data: Mapping[str, Any], key: jax.Array, system: System, parameters: Mapping[str, Any]
+        model: Callable,
+        data: Mapping[str, Any],
+        key: jax.Array,
+        system: System,
+        plan: Plan,
+        parameters: Mapping[str, Any],
     ) -> xr.DataTree:
         started = time.perf_counter()
         if isinstance(system, FiniteState):
             raise NotExactlySolvable(f"nuts cannot sample the discrete state '{system.structure.states[0]}'", "gibbs")
         key_whole, key_prefixes = jax.random.split(key)
-        steps = system.observations.shape[0]
+        steps = system.observations.shape[-2]
         mcmc = sampler(lambda keep: given(observe(model, keep), parameters)(**data))
 
         def posterior(keep: np.ndarray, key: jax.Array) -> dict[str, np.ndarray]:
@@ -85,10 +91,14 @@ def nuts(
         draws = posterior(np.ones(steps, bool), key_whole)
         stats = _stats(mcmc)
         sampled = time.perf_counter() - started
-        beliefs = belief.of_state_draws("smoothed", belief.aligned_states(draws, system), None)
+
+        def path(draws: Mapping[str, np.ndarray]) -> np.ndarray:
+            return np.asarray(replay_draws(model, data, parameters, plan, draws))
+
+        beliefs = belief.of_state_draws("smoothed", path(draws), None)
 
         def up_to(last: int, key: jax.Array) -> np.ndarray:
-            return belief.aligned_states(posterior(np.arange(steps) <= last, key), system)[:, :, last]
+            return path(posterior(np.arange(steps) <= last, key))[..., last, :]
 
         beliefs |= with_prefixes(up_to, chosen_prefixes(prefixes, steps), steps, key_prefixes, None)
         return tree.build(

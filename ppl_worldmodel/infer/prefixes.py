@@ -25,12 +25,13 @@ def with_prefixes(
 ) -> dict[str, xr.DataArray]:
     """The filtered beliefs at the prefixes asked for, NaN at all other time steps.
 
-    last_states(t, key) draws s_t given y_1:t, with axes (chain, draw) or (chain, draw, dim).
+    last_states(t, key) draws s_t given y_1:t, with axes (chain, draw, *sequence) or (chain, draw, *sequence, dim).
     """
     if not prefixes:
         return {}
     draws = np.stack(
-        [last_states(t, key) for t, key in zip(prefixes, jax.random.split(key, len(prefixes)), strict=True)], axis=2
+        [last_states(t, key) for t, key in zip(prefixes, jax.random.split(key, len(prefixes)), strict=True)],
+        axis=-1 if num_states is not None else -2,
     )
     beliefs = of_state_draws("filtered", draws, num_states)
     return {

@@ -28,7 +28,8 @@ from ppl_worldmodel.infer import tree
 from ppl_worldmodel.program.marginalize import marginalize
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import read
+from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.replay import replay_draws
 
 _GUIDES = {"mean_field": AutoNormal, "full_rank": AutoMultivariateNormal}
 
@@ -52,7 +53,7 @@ def svi(
 
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        system = read(model, data, parameters)
+        system, plan = examine(model, data, parameters)
         if parameters is None:
             program = marginalize(model)
         elif isinstance(system, FiniteState):
@@ -79,8 +80,8 @@ def svi(
                 "log_predictive": log_predictive,
             }
         else:
-            aligned = belief.aligned_states(posterior, system)
-            beliefs = belief.of_state_draws("smoothed", aligned, None)
+            path = np.asarray(replay_draws(model, data, parameters, plan, posterior))
+            beliefs = belief.of_state_draws("smoothed", path, None)
             told = {"question": tree.STATES, "beliefs_from": belief.FROM_STATES}
         return tree.build(
             model=model, data=data, key=key, started=started,

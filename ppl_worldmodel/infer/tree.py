@@ -60,7 +60,9 @@ def build(
     if sample_stats:
         groups["sample_stats"] = _draws(sample_stats, None)
     if log_predictive is not None:
-        groups["log_likelihood"] = _draws({"log_predictive": log_predictive}, steps)
+        lead = ("sequence",) if np.ndim(log_predictive) == 4 else ()
+        dims = ("chain", "draw", *lead, "time")
+        groups["log_likelihood"] = xr.Dataset({"log_predictive": (dims, np.asarray(log_predictive))})
     groups["observed_data"] = _plain(observed, steps)
     groups["constant_data"] = _plain(constant, steps)
     groups["beliefs"] = xr.Dataset(dict(beliefs))
@@ -86,7 +88,7 @@ def observed_series(model: Callable, data: Mapping[str, Any]) -> dict[str, np.nd
     return {
         name: np.asarray(site["value"])
         for name, site in trace.items()
-        if site["type"] == "sample" and site["is_observed"] and np.ndim(site["value"])
+        if site["type"] == "sample" and site["is_observed"] and np.ndim(site["value"]) and np.size(site["value"])
     }
 
 

@@ -1,6 +1,7 @@
 """Which outputs of a function depend on which arguments?  Read off its jaxpr: a fact about the code, not about numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -13,11 +14,12 @@ def dependence(function: Callable, *arguments: Any) -> Any:
     """
     closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
     sources = [frozenset({i}) for i, argument in enumerate(arguments) for _ in jax.tree.leaves(argument)]
-    return jax.tree.unflatten(jax.tree.structure(shape), _walk(closed.jaxpr, sources))
+    return jax.tree.unflatten(jax.tree.structure(shape), walk(closed.jaxpr, sources))
 
 
-def _walk(jaxpr: Any, sources: list[frozenset]) -> list[frozenset]:
-    of = dict(zip(jaxpr.invars, sources, strict=True))
+def walk(jaxpr: Any, sources: list[frozenset], cut: Mapping[Any, frozenset] = MappingProxyType({})) -> list[frozenset]:
+    """What each output of a jaxpr depends on, given what its inputs do; a variable in `cut` depends on what is said there."""
+    of = dict(zip(jaxpr.invars, sources, strict=True)) | dict(cut)
 
     def look_up(atom):
         return of.get(atom, frozenset()) if not hasattr(atom, "val") else frozenset()
@@ -35,8 +37,8 @@ def _walk(jaxpr: Any, sources: list[frozenset]) -> list[frozenset]:
             "custom_vjp_call",
         )
         if is_call and inner is not None and len(inner.invars) == len(incoming):
-            outgoing = _walk(inner, incoming)
+            outgoing = walk(inner, incoming)
         else:
             outgoing = [frozenset().union(*incoming)] * len(equation.outvars)
-        of.update(zip(equation.outvars, outgoing, strict=True))
+        of.update((atom, out) for atom, out in zip(equation.outvars, outgoing, strict=True) if atom not in cut)
     return [look_up(atom) for atom in jaxpr.outvars]

@@ -10,7 +10,8 @@ from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites, run_step
+from ppl_worldmodel.program.intercept import Beginning, Intercept, starting_sites
+from ppl_worldmodel.program.sites import Scan, run_step
 
 
 def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
@@ -40,14 +41,14 @@ def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
         arguments = others | dict(zip(names, arrays, strict=True))
         found: list[jax.Array] = []
 
-        def on_scan(scan: Scan, _: dict[int, Sample]) -> None:
+        def on_scan(scan: Scan, _: Beginning) -> None:
             first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
             found.extend(
                 jnp.asarray(site.value) for site in run_step(scan.step, scan.init, first, {})[2] if site.observed
             )
 
         with handlers.block(), handlers.seed(rng_seed=0):
-            Intercept(model, initial_sites(model, arguments), on_scan)(**arguments)
+            Intercept(model, starting_sites(model, arguments), on_scan)(**arguments)
         return found
 
     return {names[i] for needs in dependence(values, *(jnp.asarray(data[name]) for name in names)) for i in needs}

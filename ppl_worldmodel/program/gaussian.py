@@ -1,172 +1,223 @@
 """What are A, b, Q, C, d and R of a program whose state is Gaussian?  Jacobians and values of one step's means, at zero.
 
-With x the carried state and z the new one (the step's latent sites), a linear-Gaussian step has means that are affine in x
-and z and covariances that depend on neither. `bends` measures that at random states.
+With x the carried state and w the step's latent sites, w = M x + N w + m + noise (N strictly triangular in the order of
+sampling), the new state is x' = X x + W w + c, and y is seen through x', through x, or through both and w. Most programs carry
+the sites themselves: there x' = w. `bends` measures at random states that all this is so.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
-from jax.scipy.linalg import block_diag
 from jaxtyping import Array
 
-from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.exact.system import LinearGaussian, Structure
+from ppl_worldmodel.exact.system import LinearGaussian, Order, Structure
+from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.sites import Sample, Scan, run_step
+from ppl_worldmodel.program.intercept import Beginning
+from ppl_worldmodel.program.moments import Moments, blocks, gaussian, moments_of, sizes, split, stacked
+from ppl_worldmodel.program.sites import bare
 from ppl_worldmodel.program.step import Step, kind
+from ppl_worldmodel.program.through import Through
+
+NAMES = ("A", "b", "Q", "C", "d", "R")
 
 
-class _Moments(NamedTuple):
-    """Means and covariances of the new state z and of the observation y, given x and z; the observed y with NaN for missing."""
+def read_gaussian(step: Step, beginning: Beginning, batch: Batch, diffuse: frozenset[str]) -> LinearGaussian:
+    """The system of a step whose latent sites are all Gaussian; the state is stacked in the order of the carry's leaves.
 
-    z_mean: Array
-    z_covariance: Array
-    y_mean: Array
-    y_covariance: Array
-    y: Array
+    batch    which axes are independent sequences
+    diffuse  the sites of the initial state whose variance is infinite
+    """
+    latents = {name: site.value for name, site in step.latents.items()}
+    moments, first = moments_of(step, batch), step.first()
+    leaves, names = list(step.names), list(latents)
+    seen_through = _seen_through(step, latents, moments, first)
+    extras = [i for i in leaves if i in seen_through], [name for name in names if name in seen_through]
+    plain = list(step.origin.values()) == names and not extras[0] and not extras[1]
+    order: Order = "emission first" if seen_through and not {-1, *names} & seen_through else "transition first"
+    zero_x, zero_w = (jnp.zeros(sum(sizes(like, batch).values())) for like in (step.before, latents))
 
+    def at(x: Array, w: Array, inputs: Any) -> tuple[Array, Moments]:
+        after, found = moments(split(x, step.before, batch), split(w, latents, batch), inputs)
+        return stacked(after, step.before, batch), found
 
-def read_gaussian(scan: Scan, initial: dict[int, Sample], step: Step) -> LinearGaussian:
-    """The system of a scan whose latent sites are all Gaussian; they are stacked in the order of the carry's leaves."""
-    moments = _moments_of(scan, step)
-    series, first = step.series, step.first()
-    zero = jnp.zeros(sum(site.value.size for site in step.states.values()))
+    def of_new(new: Array, x: Array, w: Array, inputs: Any) -> Array:
+        arguments = (*split(x, step.before, batch).values(), *split(w, latents, batch).values(), inputs)
+        after = [value.astype(jnp.float_) for value in split(new, step.before, batch).values()]
+        return _taken(step, moments, names, arguments).rest(after, *arguments)
 
     def matrices(inputs: Any) -> dict[str, Array]:
-        at_zero = moments(zero, zero, inputs)
-        of_old = jax.jacfwd(moments, argnums=0)(zero, zero, inputs)
-        of_new = jax.jacfwd(moments, argnums=1)(zero, zero, inputs)
-        found = {"A": of_old.z_mean, "b": at_zero.z_mean, "Q": at_zero.z_covariance}
-        if len(step.states) > 1:  # z = A x + N z + noise with N strictly triangular in the order of sampling
-            through = jnp.linalg.inv(jnp.eye(zero.size) - of_new.z_mean)
-            found = {"A": through @ found["A"], "b": through @ found["b"], "Q": through @ found["Q"] @ through.T}
-        C = of_old.y_mean if emission_first else of_new.y_mean
-        return found | {"C": C, "d": at_zero.y_mean, "R": at_zero.y_covariance, "y": at_zero.y}
+        x_new, found = at(zero_x, zero_w, inputs)
+        of_x = jax.jacfwd(at, argnums=0)(zero_x, zero_w, inputs)
+        M, X = of_x[1].w_mean, of_x[0]
+        b, Q, C, d = found.w_mean, found.w_covariance, of_x[1].y_mean, found.y_mean
+        A = M
+        through = None
+        if len(names) > 1 or not plain or order == "transition first":
+            of_w = jax.jacfwd(at, argnums=1)(zero_x, zero_w, inputs)
+            if len(names) > 1:
+                through = jnp.linalg.inv(jnp.eye(zero_w.size) - of_w[1].w_mean)
+                A, b, Q = through @ A, _apply(through, b), through @ Q @ jnp.swapaxes(through, -1, -2)
+            C = C if order == "emission first" else of_w[1].y_mean
+        if not plain:
+            W = of_w[0]
+            rows = [W]
+            fixed = [X]
+            constant = [x_new]
+            if order == "transition first":
+                new = jnp.zeros_like(zero_x)
+                C = jax.jacfwd(of_new, argnums=0)(new, zero_x, zero_w, inputs)
+                d = of_new(new, zero_x, zero_w, inputs)
+                if extras[0] or extras[1]:
+                    parts = [C]
+                    for like, of, argument in ((step.before, extras[0], 1), (latents, extras[1], 2)):
+                        chosen = _coordinates(like, of, batch)
+                        parts.append(jax.jacfwd(of_new, argnums=argument)(new, zero_x, zero_w, inputs)[..., chosen])
+                        eye = jnp.eye(sum(sizes(like, batch).values()))[chosen]
+                        is_x = argument == 1
+                        rows.append(_like(eye if not is_x else jnp.zeros((len(chosen), zero_w.size)), W))
+                        fixed.append(_like(eye if is_x else jnp.zeros((len(chosen), zero_x.size)), X))
+                        constant.append(jnp.zeros((*x_new.shape[:-1], len(chosen))))
+                    C = jnp.concatenate(parts, axis=-1)
+            W, X, c = (
+                jnp.concatenate(rows, axis=-2),
+                jnp.concatenate(fixed, axis=-2),
+                jnp.concatenate(constant, axis=-1),
+            )
+            A, b, Q = X + W @ A, c + _apply(W, b), W @ Q @ jnp.swapaxes(W, -1, -2)
+            A = jnp.concatenate([A, jnp.zeros((*A.shape[:-1], A.shape[-2] - A.shape[-1]))], axis=-1)
+        return {"A": A, "b": b, "Q": Q, "C": C, "d": d, "R": found.y_covariance, "y": found.y, "f": found.log_factor}
 
-    needs = dependence(lambda old, new: moments(old, new, first).y_mean, zero, zero)
-    if needs == {0, 1}:
-        raise NotExactlySolvable(
-            f"the mean of {_names(step.observed)} depends on the carried and on the new state: put both into the state"
-        )
-    emission_first = needs == {0}
-    varying = {name for name, needs in dependence(matrices, first).items() if needs} - {"y"}
+    varying = {name for name, needs in dependence(matrices, first).items() if needs} - {"y", "f"}
     once = matrices(first)
-    each = jax.vmap(matrices, axis_size=scan.length)(series)
-    chosen = {name: each[name] if name in varying else once[name] for name in ("A", "b", "Q", "C", "d", "R")}
-
-    mean, covariance = _initial(scan, initial, step)
-    sites = ", ".join(f"'{site.name}' {kind(site.fn)}{site.value.shape or ''}" for site in step.states.values())
-    start = ", ".join(f"'{site.name}'" for site in initial.values())
+    each = jax.vmap(matrices, axis_size=step.scan.length)(step.series)
+    chosen = {name: each[name] if name in varying else once[name] for name in NAMES}
+    if batch:
+        chosen = {name: jnp.swapaxes(array, 0, 1) if name in varying else array for name, array in chosen.items()}
+        each = {name: jnp.swapaxes(array, 0, 1) for name, array in each.items()}
+    mean, covariance, reach = _initial(step, beginning, batch, diffuse)
+    extra = chosen["A"].shape[-1] - mean.shape[-1]
     structure = Structure(
-        order="emission first" if emission_first else "transition first",
+        order=order,
         varying=frozenset(varying),
-        states=tuple(site.name for site in step.states.values()),
-        initials=tuple(site.name for site in initial.values()),
+        states=step.drawn(),
+        initials=tuple(beginning.sites),
         observed=step.observed,
-        about=(("state", f"site {sites}; first state {'from ' + start if start else 'known'}"), *step.about),
+        sequences=batch.count if batch else 0,
+        factors=tuple(step.names.values()),
+        extra=extra,
+        about=(("state", _described(step, beginning, diffuse, batch)), *step.about),
     )
-    return LinearGaussian(mean, covariance, **chosen, observations=each["y"], structure=structure)
+    pad = [(0, 0)] * len(batch.ends)
+    return LinearGaussian(
+        jnp.pad(mean, [*pad, (0, extra)]),
+        jnp.pad(covariance, [*pad, (0, extra), (0, extra)]),
+        **chosen,
+        observations=each["y"],
+        structure=structure,
+        diffuse=None if reach is None else jnp.pad(reach, [*pad, (0, extra), (0, 0)]),
+        log_factor=each["f"] if step.factors else None,
+    )
 
 
-def bends(scan: Scan, step: Step, key: Array) -> dict[str, Array]:
-    """How far from linear-Gaussian is the step, at random states?  {what is wrong: by how much, relative to its size}.
+def _taken(step: Step, moments: Any, names: list[str], arguments: tuple) -> Through:
+    """The mean of y as a function of the leaves, the latent values and the inputs, with the new state as a possible input."""
+    count = len(step.names)
 
-    All values are at rounding error for a linear-Gaussian step; `read` refuses above 1e-9.
+    def parts(*arguments: Any) -> tuple[list[Any], Array]:
+        state = dict(zip(step.names, arguments[:count], strict=True))
+        after, found = moments(state, dict(zip(names, arguments[count:-1], strict=True)), arguments[-1])
+        return after, found.y_mean
+
+    return Through(parts, *arguments)
+
+
+def _seen_through(step: Step, latents: dict[str, Any], moments: Any, first: Any) -> set:
+    """What the mean of y depends on: leaves of the old state by index, latent sites by name, -1 for the new state.
+
+    What depends on old leaves alone counts as that; else whatever the new state has in it counts as the new state.
     """
-    moments, inputs = _moments_of(scan, step), step.first()
-    size = sum(site.value.size for site in step.states.values())
-
-    def at(key: Array) -> dict[str, Array]:
-        old, new = 10.0 * jax.random.normal(key, (2, size))
-        start, middle, end = (moments(scale * old, scale * new, inputs) for scale in (0.0, 0.5, 1.0))
-        found = {}
-        for name, sites in (("z", tuple(site.name for site in step.states.values())), ("y", step.observed)):
-            low, high = getattr(start, f"{name}_mean"), getattr(end, f"{name}_mean")
-            bend = jnp.abs(getattr(middle, f"{name}_mean") - 0.5 * (low + high))
-            bend = bend / (1.0 + jnp.abs(low) + jnp.abs(high))
-            low, high = getattr(start, f"{name}_covariance"), getattr(end, f"{name}_covariance")
-            change = jnp.abs(high - low) / (1.0 + jnp.abs(low))
-            found[f"the mean of {_names(sites)} is not affine in the state"] = bend.max(initial=0.0)
-            found[f"the covariance of {_names(sites)} depends on the state"] = change.max(initial=0.0)
-        return found
-
-    return jax.tree.map(lambda values: values.max(), jax.vmap(at)(jax.random.split(key, 3)))
+    old = {i: value.astype(jnp.float_) for i, value in step.before.items()}
+    arguments = (*old.values(), *latents.values(), first)
+    over_all, computed, besides = _taken(step, moments, list(latents), arguments).needs(*arguments)
+    what = [*step.names, *latents]
+    if -1 not in computed and not any(i >= len(step.names) for i in over_all if i < len(what)):
+        return {what[i] for i in over_all if i < len(what)}
+    return {-1 if i == -1 else what[i] for i in besides if i < len(what)}
 
 
-def _moments_of(scan: Scan, step: Step):
-    def moments(old: Array, new: Array, inputs: Any) -> _Moments:
-        carry, inputs = step.carry(inputs, _split(old, step))
-        values = {step.states[i].name: value for i, value in _split(new, step).items()}
-        sites = {site.name: site for site in run_step(scan.step, carry, inputs, values)[2]}
-        states = [_gaussian(sites[site.name])[:2] for site in step.states.values()]
-        observed = [_gaussian(sites[name]) for name in step.observed]
-        return _Moments(
-            jnp.concatenate([mean for mean, _ in states]),
-            block_diag(*(covariance for _, covariance in states)),
-            jnp.concatenate([jnp.zeros(0), *(mean for mean, _, _ in observed)]),
-            block_diag(*(covariance for _, covariance, _ in observed)) if observed else jnp.zeros((0, 0)),
-            jnp.concatenate([jnp.zeros(0), *(value for _, _, value in observed)]),
-        )
-
-    return moments
+def _apply(matrix: Array, vector: Array) -> Array:
+    return (matrix @ vector[..., None])[..., 0]
 
 
-def _gaussian(site: Sample) -> tuple[Array, Array, Array]:
-    """Mean, covariance and value (NaN where masked) of a Gaussian site, as flat vectors; refused if it is not Gaussian."""
-    fn, shape, missing = site.fn, site.fn.shape(), jnp.zeros((), bool)
-    if site.scale is not None:
-        raise NotExactlySolvable(
-            f"site '{site.name}' has a scaled density (handlers.scale): a Gaussian step cannot have one"
-        )
-    mean, layers = fn.mean, [fn]
-    while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
-        if isinstance(fn, dist.MaskedDistribution):
-            masked = ~jnp.asarray(fn._mask)
-            missing = missing | masked.reshape(*masked.shape, *(1,) * fn.event_dim)
-        fn = fn.base_dist
-        layers.append(fn)
-    size = jnp.broadcast_to(mean, shape).size
-    if isinstance(fn, dist.Normal):
-        covariance = jnp.diag(jnp.broadcast_to(layers[0].variance, shape).reshape(-1))
-    elif isinstance(fn, dist.Delta):
-        covariance = jnp.zeros((size, size))
-    elif isinstance(fn, (dist.MultivariateNormal, dist.LowRankMultivariateNormal)):
-        matrix = jnp.broadcast_to(fn.covariance_matrix, (*shape, shape[-1])).reshape(-1, shape[-1], shape[-1])
-        covariance = block_diag(*matrix)
-    else:
-        raise NotExactlySolvable(
-            f"site '{site.name}' is {kind(site.fn)}: beside a continuous state only Gaussian sites are read exactly"
-        )
-    value = jnp.where(jnp.broadcast_to(missing, shape), jnp.nan, site.value).reshape(-1)
-    return jnp.broadcast_to(mean, shape).reshape(-1), covariance, value
+def _like(matrix: Array, other: Array) -> Array:
+    return jnp.broadcast_to(matrix, (*other.shape[:-2], *matrix.shape))
 
 
-def _split(vector: Array, step: Step) -> dict[int, Array]:
-    """The stacked state as {index of the carry's leaf: value}."""
-    parts, start = {}, 0
-    for i, site in step.states.items():
-        parts[i] = vector[start : start + site.value.size].reshape(site.value.shape)
-        start += site.value.size
-    return parts
+def _coordinates(like: Any, chosen: list, batch: Batch) -> np.ndarray:
+    """The coordinates of the stacked vector that belong to some of its parts."""
+    found, start = [np.zeros(0, int)], 0
+    for name, size in sizes(like, batch).items():
+        if name in chosen:
+            found.append(np.arange(start, start + size))
+        start += size
+    return np.concatenate(found)
 
 
-def _initial(scan: Scan, initial: dict[int, Sample], step: Step) -> tuple[Array, Array]:
-    means, covariances = [], []
-    for i, leaf in enumerate(jax.tree.leaves(scan.init)):
-        if i in initial:
-            mean, covariance, _ = _gaussian(initial[i])
-        elif i in step.states:
-            mean = jnp.asarray(leaf, jnp.float_).reshape(-1)
-            covariance = jnp.zeros((mean.size, mean.size))
+def _initial(
+    step: Step, beginning: Beginning, batch: Batch, diffuse: frozenset[str]
+) -> tuple[Array, Array, Array | None]:
+    """Mean, covariance and diffuse directions of the first state, an affine function of the initial state's sites."""
+    sites = {name: site.value for name, site in beginning.sites.items()}
+    ends = batch.ends
+
+    def at(vector: Array) -> tuple[Array, Array, Array]:
+        leaves, found = beginning.at(split(vector, sites, batch))
+        drawn = [gaussian(found[name], batch)[:2] for name in sites]
+        mean = jnp.concatenate([jnp.zeros((*ends, 0)), *(mean for mean, _ in drawn)], axis=-1)
+        return stacked([leaves[i] for i in step.names], step.before, batch), mean, blocks([c for _, c in drawn], ends)
+
+    if not sites:
+        leaves = jax.tree.leaves(step.scan.init)
+        mean = stacked([jnp.asarray(leaves[i], jnp.float_) for i in step.names], step.before, batch)
+        return mean, jnp.zeros((*mean.shape, mean.shape[-1])), None
+    zero = jnp.zeros(sum(sizes(sites, batch).values()))
+    constant, mean, covariance = at(zero)
+    U, N, _ = jax.jacfwd(at)(zero)
+    if len(sites) > 1:
+        U = U @ jnp.linalg.inv(jnp.eye(zero.size) - N)
+    wide = _coordinates(sites, list(diffuse), batch)
+    known = np.ones(zero.size)
+    known[wide] = 0.0
+    covariance = jnp.where(known[:, None] * known > 0, covariance, 0.0)
+    mean, covariance = constant + _apply(U, mean), U @ covariance @ jnp.swapaxes(U, -1, -2)
+    return mean, covariance, U[..., wide] if wide.size else None
+
+
+def _described(step: Step, beginning: Beginning, diffuse: frozenset[str], batch: Batch) -> str:
+    parts = []
+    for i, name in step.names.items():
+        origin, shape = step.origin[i], np.shape(step.before[i])[batch.rank :]
+        if isinstance(origin, str):
+            parts.append(f"site '{name}', {kind(step.latents[origin].fn)}{f' {shape}' if shape else ''}")
+        elif origin is None:
+            drawn = ", ".join(f"'{site}' {kind(found.fn)}" for site, found in step.latents.items())
+            parts.append(f"'{name}'{f' {shape}' if shape else ''}, computed{f' from {drawn}' if drawn else ''}")
         else:
-            continue
-        means.append(mean)
-        covariances.append(covariance)
-    return jnp.concatenate(means), block_diag(*covariances)
+            parts.append(f"'{name}', the old '{step.names[origin]}'")
+    starts = ", ".join(f"'{name}'{' (diffuse)' if name in diffuse else ''}" for name in beginning.sites)
+    return f"{'; '.join(parts)}; first state {'from ' + starts if starts else 'known'}"
 
 
-def _names(names: tuple[str, ...]) -> str:
-    return "site " + ", ".join(f"'{name}'" for name in names)
+def improper(beginning: Beginning) -> frozenset[str]:
+    """The sites of the initial state whose density is flat."""
+    return frozenset(name for name, site in beginning.sites.items() if isinstance(bare(site.fn), dist.ImproperUniform))
+
+
+def infinite(beginning: Beginning) -> dict[str, Array]:
+    """Which Gaussian sites of the initial state have an infinite variance?"""
+    found = {name: gaussian(site, Batch())[1] for name, site in beginning.sites.items()}
+    return {name: jnp.isinf(covariance).any() for name, covariance in found.items()}

@@ -38,6 +38,9 @@ def probabilities(fn: dist.Distribution) -> Array:
     """p(value) for every value of a finite support, along a new last axis."""
     if isinstance(fn, dist.MaskedDistribution):
         return probabilities(fn.base_dist)
+    if isinstance(fn, dist.ExpandedDistribution):
+        base = probabilities(fn.base_dist)
+        return jnp.broadcast_to(base, (*fn.batch_shape, base.shape[-1]))
     if isinstance(fn, dist.CategoricalProbs):
         return fn.probs
     if isinstance(fn, dist.CategoricalLogits):

@@ -3,41 +3,49 @@
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
+import numpy as np
 import numpyro
 
 from ppl_worldmodel.program import missing
-from ppl_worldmodel.program.read import log_predictive, read, read_scan
-from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites
+from ppl_worldmodel.program.intercept import Beginning, Intercept, starting_sites
+from ppl_worldmodel.program.read import Plan, examine, log_predictive, read_scan
+from ppl_worldmodel.program.sites import Scan
 
 
 def marginalize(model: Callable) -> Callable:
     """A NumPyro program over the parameters alone, with density p(parameters) p(data | parameters).
 
-    The scan and the initial state are replaced by one factor, `log_predictive`, of shape (time,): log p(y_t | y_1:t-1,
-    parameters). `MCMC(NUTS(marginalize(model)))` and any other NumPyro inference run on it as it is.
+    The scan and the initial state are replaced by one factor, `log_predictive`, of shape (*sequence, time): log p(y_t |
+    y_1:t-1, parameters). `MCMC(NUTS(marginalize(model)))` and any other NumPyro inference run on it as it is.
 
     The first call with concrete data checks the program as `read` does and raises NotExactlySolvable where that refuses.
     """
-    checked: set = set()
+    plans: dict[Any, Plan] = {}
+
+    def plan_of(program: Callable, arguments: dict) -> Plan:
+        leaves, treedef = jax.tree.flatten(arguments)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return next(reversed(plans.values()), None) or Plan(starting_sites(program, arguments))
+        seen = (treedef, *((np.shape(leaf), np.asarray(leaf).tobytes()) for leaf in leaves))
+        if seen not in plans:
+            # NUTS calls from inside a trace; a thread of its own is outside of it, where numbers are concrete.
+            with ThreadPoolExecutor(max_workers=1) as outside:
+                plans[seen] = outside.submit(examine, model, arguments).result()[1]
+        return plans[seen]
 
     def marginal(*args, **kwargs):
         arguments = _arguments(model, args, kwargs)
-        leaves, treedef = jax.tree.flatten(arguments)
-        signature = (treedef, tuple(jax.numpy.shape(leaf) for leaf in leaves))
-        if signature not in checked and not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            # NUTS calls from inside a trace; a thread of its own is outside of it, where `read` compiles and runs.
-            with ThreadPoolExecutor(max_workers=1) as outside:
-                outside.submit(read, model, arguments).result()
-            checked.add(signature)
         program = missing.observe(model) if missing.has_gaps(arguments) else model
+        plan = plan_of(program, arguments)
 
-        def on_scan(scan: Scan, initial: dict[int, Sample]) -> None:
-            terms.append(log_predictive(read_scan(scan, initial)))
+        def on_scan(scan: Scan, beginning: Beginning) -> None:
+            terms.append(log_predictive(read_scan(scan, beginning, plan)))
 
         terms: list = []
-        result = Intercept(program, initial_sites(program, arguments), on_scan)(**arguments)
+        result = Intercept(program, plan.start, on_scan)(**arguments)
         numpyro.factor("log_predictive", terms[0])
         return result
 

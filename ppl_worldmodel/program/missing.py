@@ -28,11 +28,26 @@ class _LeaveOut(Messenger):
         msg["fn"], msg["value"] = leave_out(msg["fn"], msg["value"], self.keep)
 
 
+class SeenInPart(dist.MultivariateNormal):
+    """A multivariate normal whose value may have NaN components, which are integrated out."""
+
+    def __init__(self, loc: Array, covariance_matrix: Array):
+        super().__init__(loc, covariance_matrix)
+
+    def log_prob(self, value: Array) -> Array:
+        seen = ~jnp.isnan(value)
+        # A component that was not seen gets a variance and a value of its own, with log density zero.
+        both = seen[..., :, None] & seen[..., None, :]
+        covariance = jnp.where(both, self.covariance_matrix, jnp.eye(value.shape[-1]) / (2 * jnp.pi))
+        gap = jnp.where(seen, jnp.where(seen, value, 0.0) - self.loc, 0.0)
+        return dist.MultivariateNormal(0.0, covariance).log_prob(gap)
+
+
 def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist.Distribution, Array]:
     """The distribution masked where `value` is NaN or not to be kept, and the value with something harmless there.
 
-    Independent components are left out one by one; of a vector with dependent components all or none must be missing
-    (a partly missing one gets the log probability NaN, which `read` reports).
+    Independent components are left out one by one, and so are those of a multivariate normal, whose value keeps its NaN; of
+    another vector with dependent components all or none must be missing (else its log probability is NaN, which `read` reports).
     """
     value = jnp.asarray(value)
     if keep is True and not jnp.issubdtype(value.dtype, jnp.inexact):
@@ -40,6 +55,8 @@ def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist
     if isinstance(fn, dist.Independent) and fn.base_dist.event_dim == 0:
         base, filled = leave_out(fn.base_dist, value, keep)
         return dist.Independent(base, fn.reinterpreted_batch_ndims), filled
+    if isinstance(fn, (dist.MultivariateNormal, dist.LowRankMultivariateNormal)):
+        fn = SeenInPart(fn.loc, fn.covariance_matrix)
     missing = jnp.isnan(value) if jnp.issubdtype(value.dtype, jnp.inexact) else jnp.zeros(value.shape, bool)
     event_axes = tuple(range(-fn.event_dim, 0))
     left_out = missing.all(axis=event_axes) | ~jnp.asarray(keep)

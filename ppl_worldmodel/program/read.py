@@ -14,30 +14,44 @@ from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 from ppl_worldmodel.program import missing
+from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.faults import Faults, faults_of, raise_faults, raise_nan
 from ppl_worldmodel.program.finite import read_finite
 from ppl_worldmodel.program.gaps import check_gaps
-from ppl_worldmodel.program.gaussian import bends, read_gaussian
-from ppl_worldmodel.program.likelihood import normalisation_error, outside_support
+from ppl_worldmodel.program.gaussian import improper, infinite, read_gaussian
+from ppl_worldmodel.program.independent import coupling, sequences
+from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, starting_sites
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
-from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites, run_step
+from ppl_worldmodel.program.sites import Sample, Scan
 from ppl_worldmodel.program.step import Step, kind, take_apart
+from ppl_worldmodel.program.table import NeedsNumbers, Table, tabulate
 
 System = FiniteState | LinearGaussian
 
 
-class _Faults(NamedTuple):
-    """What can only be judged on concrete numbers, computed beside the system.
+class Plan(NamedTuple):
+    """What only concrete numbers tell about a program; it is settled before JAX traces the program.
 
-    bends    {what is not linear-Gaussian: by how much}
-    sums     {what must sum to one: the sums}
-    outside  {observed site: is the observation outside the support, (time,)}
-    misses   {observed site: by how much its probabilities miss one, (time,)}
+    start     the sites of its initial state
+    separate  are the axes of its plates independent sequences?
+    diffuse   sites of the initial state whose variance is infinite, beside the improper ones
+    table     the listed states of a finite program, where its structure alone does not tell them
     """
 
-    bends: dict[str, Array]
-    sums: dict[str, Array]
-    outside: dict[str, Array]
-    misses: dict[str, Array]
+    start: Start
+    separate: bool = True
+    diffuse: frozenset[str] = frozenset()
+    table: Table | None = None
+
+
+class _Seen(NamedTuple):
+    """One look at a program with concrete numbers: the system, what is wrong, and what the plan must know."""
+
+    system: System
+    faults: Faults
+    inside: dict[str, Array]
+    coupling: Array
+    infinite: dict[str, Array]
 
 
 def read(model: Callable, data: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None) -> System:
@@ -50,148 +64,133 @@ def read(model: Callable, data: Mapping[str, Any] | None = None, parameters: Map
     Returns a FiniteState or a LinearGaussian; its repr says what was found.
     Raises NotExactlySolvable (with the site and the reason) or DataError (data or parameters that do not fit).
     """
+    return examine(model, data, parameters)[0]
+
+
+def examine(
+    model: Callable, data: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+) -> tuple[System, Plan]:
+    """What `read` finds, and the plan with which `system_at` and `read_scan` read the same program inside a trace of JAX."""
     arguments = dict(data or {})
     check_gaps(model, arguments)
     program = missing.observe(model) if missing.has_gaps(arguments) else model
-    initial = initial_sites(program, arguments)
-    described: list[tuple[str, str]] = []
-    supports: dict[str, str] = {}
-
-    def run(parameters: Mapping[str, Any] | None) -> tuple[System, _Faults, dict[str, Array]]:
-        collect = Collect(None, parameters, set(initial.values()), jax.random.key(0))
-        read_off: list[tuple[System, _Faults]] = []
-
-        def on_scan(scan: Scan, starts: dict[int, Sample]) -> None:
-            check_names(parameters or {}, collect.found)
-            step = take_apart(scan)
-            system = _system(scan, starts, step)
-            read_off.append((system, _faults(system, scan, step)))
-
-        with handlers.block(), collect:
-            Intercept(program, initial, on_scan)(**arguments)
-        listed = ", ".join(f"'{name}' {site.fn.shape()} {kind(site.fn)}" for name, site in collect.found.items())
-        described.append(("parameters", listed or "none"))
-        supports.update({name: _support(site) for name, site in collect.found.items()})
-        return (*read_off[0], collect.inside)
-
     values = None if parameters is None else {name: _numbers(name, value) for name, value in parameters.items()}
-    system, faults, inside = jax.jit(run)(values)
-    check_inside(values or {}, inside, supports)
-    _raise(faults)
-    _raise_nan(system)
-    gaps = sum(
-        int(np.isnan(leaf).sum())
-        for leaf in jax.tree.leaves(arguments)
-        if np.issubdtype(jnp.result_type(leaf), np.inexact)
-    )
-    about = [
-        (label, f"{text}, {f'{gaps} missing' if gaps else 'none missing'}" if label == "observation" else text)
-        for label, text in system.structure.about
-    ]
-    return system._replace(structure=replace(system.structure, about=(*about, described[0])))
+    plan = Plan(starting_sites(program, arguments))
+    while True:
+        try:
+            seen, about, supports = _look(program, arguments, values, plan)
+        except NeedsNumbers:
+            plan = plan._replace(table=_table(program, arguments, values, plan))
+            continue
+        wide = {name for name, flag in seen.infinite.items() if flag} - plan.diffuse
+        if plan.separate and float(seen.coupling) > 1e-9:
+            plan = plan._replace(separate=False, table=None)
+        elif wide:
+            plan = plan._replace(diffuse=plan.diffuse | wide)
+        else:
+            break
+    check_inside(values or {}, seen.inside, supports)
+    raise_faults(seen.faults)
+    raise_nan(seen.system)
+    return _with_gaps(
+        seen.system, {name: seen.faults.missing[name] for name in seen.system.structure.observed}, about
+    ), plan
 
 
-def system_at(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any]) -> System:
+def system_at(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan) -> System:
     """The system at parameters that JAX may be tracing: `read` without its checks, for use inside jit, vmap and grad."""
     program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
     systems: list[System] = []
 
-    def on_scan(scan: Scan, starts: dict[int, Sample]) -> None:
-        systems.append(read_scan(scan, starts))
+    def on_scan(scan: Scan, beginning: Beginning) -> None:
+        systems.append(read_scan(scan, beginning, plan))
 
     with handlers.block():
-        Intercept(program, initial_sites(program, data), on_scan)(**data)
+        Intercept(program, plan.start, on_scan)(**data)
     return systems[0]
 
 
-def read_scan(scan: Scan, initial: dict[int, Sample]) -> System:
+def read_scan(scan: Scan, beginning: Beginning, plan: Plan) -> System:
     """The system of a captured scan, whose values may be traced by JAX; unchecked."""
-    return _system(scan, initial, take_apart(scan))
+    return system_of(take_apart(scan, beginning), beginning, plan)[0]
 
 
 def log_predictive(system: System) -> Array:
-    """log p(y_t | y_1:t-1) for every t, (time,); the sum is the log evidence."""
+    """log p(y_t | y_1:t-1) for every t, (*sequence, time); the sum is the log evidence."""
     return finite.evidence(system) if isinstance(system, FiniteState) else gaussian.evidence(system)
 
 
-def _system(scan: Scan, initial: dict[int, Sample], step: Step) -> System:
-    discrete = {site.name: site.fn.support.is_discrete for site in step.states.values()}
+def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Batch, Table | None]:
+    """The system, its sequences, and the table of a finite one."""
+    sites = {**beginning.sites, **step.latents}
+    discrete = {name: site.fn.support.is_discrete for name, site in step.latents.items()}
+    if not discrete:
+        discrete = {name: site.fn.support.is_discrete for name, site in beginning.sites.items()}
+    batch = sequences(step) if plan.separate else Batch()
     if all(discrete.values()):
-        return read_finite(scan, initial, step)
+        table = plan.table or tabulate(step, beginning, batch)
+        return read_finite(step, beginning, batch, table), batch, table
     if not any(discrete.values()):
-        return read_gaussian(scan, initial, step)
-    names = ", ".join(f"'{name}' ({'discrete' if flag else 'continuous'})" for name, flag in discrete.items())
+        return read_gaussian(step, beginning, batch, plan.diffuse | improper(beginning)), batch, None
+    names = ", ".join(f"'{name}' ({kind(sites[name].fn)})" for name in discrete)
     raise NotExactlySolvable(
-        f"the state has discrete and continuous parts, {names}: the number of terms of a switching system's filter doubles "
-        "with every step"
+        f"the state has discrete and continuous parts, {names}: it is a switching system, and the number of terms of its filter "
+        "is multiplied with every step",
+        "a particle filter (smc), or gibbs sampling of the discrete given the continuous part and the other way round",
     )
 
 
-def _faults(system: System, scan: Scan, step: Step) -> _Faults:
-    def observed(
-        old: dict[int, Array], new: dict[int, Array], inputs: Any
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        carry, inputs = step.carry(inputs, old)
-        named = {step.states[i].name: value for i, value in new.items()}
-        sites = [site for site in run_step(scan.step, carry, inputs, named)[2] if site.name in step.observed]
-        outside = {site.name: outside_support(site.fn, site.value) for site in sites}
-        return outside, {site.name: normalisation_error(site.fn) for site in sites}
+def _look(
+    program: Callable, arguments: dict[str, Any], values: Mapping[str, Array] | None, plan: Plan
+) -> tuple[_Seen, tuple[str, str], dict[str, str]]:
+    """Read the program once, compiled, with its checks; how to describe the parameters; the parameters' supports."""
+    described: list[tuple[str, str]] = []
+    supports: dict[str, str] = {}
 
-    if isinstance(system, LinearGaussian):
-        states = {i: site.value for i, site in step.states.items()}
-        _, misses = jax.vmap(lambda inputs: observed(states, states, inputs), axis_size=scan.length)(step.series)
-        return _Faults(bends(scan, step, jax.random.key(1)), {}, {}, misses)
-    ((leaf, site),) = step.states.items()
-    support = site.fn.enumerate_support(expand=False).reshape(-1)
-    both = system.structure.order == "both states"
-    old, new = (jnp.repeat(support, support.size), jnp.tile(support, support.size)) if both else (support, support)
+    def run(parameters: Mapping[str, Any] | None) -> _Seen:
+        collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
+        seen: list[_Seen] = []
 
-    def in_every_state(inputs: Any) -> tuple[dict[str, Array], dict[str, Array]]:
-        outside, misses = jax.vmap(lambda old, new: observed({leaf: old}, {leaf: new}, inputs))(old, new)
-        return jax.tree.map(lambda flags: flags.all(), outside), jax.tree.map(lambda values: values.max(), misses)
+        def on_scan(scan: Scan, beginning: Beginning) -> None:
+            check_names(parameters or {}, collect.found)
+            step = take_apart(scan, beginning)
+            system, batch, table = system_of(step, beginning, plan)
+            faults = faults_of(system, step, beginning, batch, table)
+            far = coupling(step, batch, table, jax.random.key(2)) if batch else jnp.zeros(())
+            wide = infinite(beginning) if table is None else {}
+            seen.append(_Seen(system, faults, {}, far, wide))
 
-    outside, misses = jax.vmap(in_every_state, axis_size=scan.length)(step.series)
-    sums = {
-        f"the transition of site '{site.name}'": system.transition.sum(axis=-1),
-        "the distribution of the initial state": system.initial.sum(axis=-1),
-    }
-    return _Faults({}, sums, outside, misses)
+        with handlers.block(), collect:
+            Intercept(program, plan.start, on_scan)(**arguments)
+        listed = ", ".join(f"'{name}' {site.fn.shape()} {kind(site.fn)}" for name, site in collect.found.items())
+        described.append(("parameters", listed or "none"))
+        supports.update({name: _support(site) for name, site in collect.found.items()})
+        return seen[0]._replace(inside=collect.inside)
 
-
-def _raise(faults: _Faults) -> None:
-    for what, bend in faults.bends.items():
-        if not float(bend) <= 1e-9:
-            raise NotExactlySolvable(f"{what}: between three random states it bends by {float(bend):.3g} of its size")
-    for what, sums in faults.sums.items():
-        wrong = ~(np.abs(np.asarray(sums)) < np.inf) | (np.abs(np.asarray(sums) - 1.0) > 1e-6)
-        if wrong.any():
-            at = tuple(int(i) for i in np.argwhere(np.atleast_1d(wrong))[0])
-            row = f"row {list(at)} sums" if np.ndim(sums) else "it sums"
-            raise DataError(
-                f"{what} does not sum to one: {row} to {np.atleast_1d(sums)[at]:.6g}; make every row sum to one"
-            )
-    for name, outside in faults.outside.items():
-        if np.any(outside):
-            raise DataError(
-                f"the observation of site '{name}' at time step {int(np.argmax(outside))} (counted from 0) is outside the "
-                "support of its distribution: check the data (categories count from 0; of a vector with dependent "
-                "components all or none may be missing)"
-            )
-    for name, misses in faults.misses.items():
-        if np.any(~(np.asarray(misses) <= 1e-6)):
-            raise DataError(
-                f"the probabilities of site '{name}' miss a sum of one by {float(np.max(misses)):.3g}: make every row sum to one"
-            )
+    return jax.jit(run)(values), described[0], supports
 
 
-def _raise_nan(system: System) -> None:
-    for name, array in system._asdict().items():
-        if name not in ("observations", "structure") and bool(jnp.isnan(array).any()):
-            where = jnp.argwhere(jnp.isnan(array))[0].tolist()
-            raise DataError(
-                f"the program's {name} is NaN at {where}: a NaN is allowed only where an observation is missing (all of it, if its "
-                "components depend on each other); look for one in actions, covariates or parameters"
-            )
+def _table(program: Callable, arguments: dict[str, Any], values: Mapping[str, Array] | None, plan: Plan) -> Table:
+    """The table of a finite program, from a run with concrete numbers."""
+    tables: list[Table] = []
+
+    def on_scan(scan: Scan, beginning: Beginning) -> None:
+        step = take_apart(scan, beginning)
+        tables.append(tabulate(step, beginning, sequences(step) if plan.separate else Batch()))
+
+    with handlers.block(), Collect(None, values, set(plan.start.sites), jax.random.key(0)):
+        Intercept(program, plan.start, on_scan)(**arguments)
+    return tables[0]
+
+
+def _with_gaps(system: System, missing: Mapping[str, Array], parameters: tuple[str, str]) -> System:
+    """The system, with how much is missing and which parameters there are in its repr."""
+    counts = iter(int(count) for count in missing.values())
+    about = [
+        (label, f"{text}, {next(counts) or 'none'} missing" if label == "observation" else text)
+        for label, text in system.structure.about
+    ]
+    return system._replace(structure=replace(system.structure, about=(*about, parameters)))
 
 
 def _numbers(name: str, value: Any) -> Array:

@@ -8,8 +8,9 @@ import jax
 from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.program.intercept import Beginning, Intercept, starting_sites
 from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.sites import Intercept, Sample, Scan, initial_sites, run_step
+from ppl_worldmodel.program.sites import Scan, run_step
 
 
 def simulate(
@@ -55,7 +56,7 @@ def _emitted(model: Callable, arguments: Mapping[str, Any]) -> list[str]:
     """The sample sites of the step whose values are not carried on: what would be observed."""
     names: list[str] = []
 
-    def on_scan(scan: Scan, _: dict[int, Sample]) -> None:
+    def on_scan(scan: Scan, _: Beginning) -> None:
         first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
         carry, _, sites = run_step(scan.step, scan.init, first, {})
         carried = jax.tree.leaves(carry)
@@ -63,7 +64,7 @@ def _emitted(model: Callable, arguments: Mapping[str, Any]) -> list[str]:
 
     def run() -> None:
         with handlers.block(), handlers.seed(rng_seed=0):
-            Intercept(model, initial_sites(model, arguments), on_scan)(**arguments)
+            Intercept(model, starting_sites(model, arguments), on_scan)(**arguments)
 
     jax.eval_shape(run)
     return names

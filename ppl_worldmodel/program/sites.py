@@ -1,4 +1,4 @@
-"""Which sites does a program have, and what does its scan do?  The one file that leans on NumPyro's inner interface.
+"""Which sites does a step have, and what does the scan around it do?  With `intercept`, what leans on NumPyro's inner interface.
 
 NumPyro sends `scan` through its handlers as a message of type `control_flow` with args (f, init, xs, length, reverse) and expects
 the value ((length, key, carry), (PytreeTrace, ys)). tests/program/test_sites.py says so when that changes.
@@ -11,21 +11,28 @@ import jax
 import jax.numpy as jnp
 from numpyro import handlers
 from numpyro.contrib.control_flow.scan import scan_wrapper
-from numpyro.distributions import Distribution, biject_to
-from numpyro.ops.pytree import PytreeTrace
+from numpyro.distributions import (
+    Delta,
+    Distribution,
+    ExpandedDistribution,
+    Independent,
+    MaskedDistribution,
+    biject_to,
+)
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 
 
 class Sample(NamedTuple):
-    """One sample statement as it was met: its distribution, value and whether the value was observed."""
+    """One sample statement as it was met: its distribution, value, whether that was observed, and the sizes of its plates."""
 
     name: str
     fn: Distribution
     value: Any
     observed: bool
     scale: Any
+    plates: tuple[tuple[int, int], ...] = ()  # (dim, size) of each plate around it
 
 
 class Scan(NamedTuple):
@@ -37,8 +44,10 @@ class Scan(NamedTuple):
     length: int
 
 
-class _Found(Exception):
-    """The scan was reached: there is no need to run on."""
+def met(msg: dict, value: Any) -> Sample:
+    """The sample statement in a message of NumPyro's, with the value that it gets."""
+    plates = tuple((frame.dim, frame.size) for frame in msg["cond_indep_stack"])
+    return Sample(msg["name"], msg["fn"], value, msg["is_observed"], msg["scale"], plates)
 
 
 def placeholder(fn: Distribution) -> jax.Array:
@@ -55,6 +64,18 @@ def random_value(fn: Distribution, key: jax.Array) -> jax.Array:
     return transform(jax.random.uniform(key, transform.inverse_shape(fn.shape()), minval=-1.0, maxval=1.0))
 
 
+def bare(fn: Distribution) -> Distribution:
+    """A distribution without the masks, batches and event dimensions around it."""
+    while isinstance(fn, (MaskedDistribution, Independent, ExpandedDistribution)):
+        fn = fn.base_dist
+    return fn
+
+
+def is_delta(fn: Distribution) -> bool:
+    """Is this a point mass?"""
+    return isinstance(bare(fn), Delta)
+
+
 class _Record(Messenger):
     """Give the latent sites their values from `values`, or a placeholder, and write down every sample statement."""
 
@@ -66,10 +87,13 @@ class _Record(Messenger):
         if msg["type"] == "control_flow":
             raise NotExactlySolvable("a scan or cond inside the scanned step cannot be read")
         if msg["type"] == "sample":
+            if msg["value"] is None and is_delta(msg["fn"]):
+                msg["value"] = msg["fn"].mean  # nothing is drawn: its value is computed
+                return
             if msg["value"] is None:
                 name = msg["name"]
                 msg["value"] = self.values[name] if name in self.values else placeholder(msg["fn"])
-            self.sites.append(Sample(msg["name"], msg["fn"], msg["value"], msg["is_observed"], msg["scale"]))
+            self.sites.append(met(msg, msg["value"]))
 
 
 def run_step(step: Callable, carry: Any, inputs: Any, values: Mapping[str, Any]) -> tuple[Any, Any, list[Sample]]:
@@ -80,7 +104,7 @@ def run_step(step: Callable, carry: Any, inputs: Any, values: Mapping[str, Any])
     return carry, output, sites
 
 
-def _scan_of(msg: dict) -> Scan:
+def scan_of(msg: dict) -> Scan:
     """The scan in a control_flow message, with the values that inner handlers (condition, substitute) give to its sites."""
     if msg["fn"] is not scan_wrapper:
         raise NotExactlySolvable(
@@ -98,7 +122,7 @@ def _scan_of(msg: dict) -> Scan:
                 "give series of equal length"
             )
     # Inside a real scan the step meets JAX arrays only, never the user's NumPy scalars.
-    init, inputs = jax.tree.map(jnp.asarray, (init, inputs))
+    init, inputs = jax.tree.map(_as_array, (init, inputs))
     for kind, values in msg["kwargs"]["substitute_stack"]:
         if callable(values):
             raise NotExactlySolvable(f"the handler '{kind}' around the program gives values by a function: give a dict")
@@ -108,6 +132,11 @@ def _scan_of(msg: dict) -> Scan:
             )
         step, inputs = _with_values(Scan(step, init, inputs, length), kind, values)
     return Scan(step, init, inputs, int(length))
+
+
+def _as_array(leaf: Any) -> jax.Array:
+    """The leaf itself if it is an array already, so that a site's value can be recognised by identity."""
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
 
 
 def _with_values(scan: Scan, kind: str, values: Mapping[str, Any]) -> tuple[Callable, Any]:
@@ -127,82 +156,3 @@ def _with_values(scan: Scan, kind: str, values: Mapping[str, Any]) -> tuple[Call
         return handler(scan.step, data=values)(carry, inputs)
 
     return step_with_values, (scan.inputs, series)
-
-
-class _Outline(Messenger):
-    def __init__(self, fn: Callable):
-        super().__init__(fn)
-        self.values: list[tuple[str, Any]] = []
-        self.initial: dict[int, str] = {}
-
-    def process_message(self, msg):
-        if msg["type"] == "sample" and msg["value"] is None:
-            msg["value"] = placeholder(msg["fn"])
-            self.values.append((msg["name"], msg["value"]))
-        if msg["type"] == "control_flow":
-            leaves = jax.tree.leaves(msg["args"][1])
-            self.initial = {i: name for i, leaf in enumerate(leaves) for name, value in self.values if leaf is value}
-            raise _Found
-
-
-def initial_sites(model: Callable, arguments: Mapping[str, Any]) -> dict[int, str]:
-    """Which sample sites start the scan: {index of the carry's leaf: name of the site whose value it is}."""
-    outline = _Outline(model)
-
-    def run() -> None:
-        with handlers.block(), handlers.seed(rng_seed=0):
-            outline(**arguments)
-
-    try:
-        jax.eval_shape(run)
-    except _Found:
-        return outline.initial
-    raise NotExactlySolvable(
-        "the program has no scan over time: write the steps with numpyro.contrib.control_flow.scan", "none without it"
-    )
-
-
-class Intercept(Messenger):
-    """Run a program with `on_scan(scan, initial)` in the place of its scan; the initial states' sites are hidden.
-
-    on_scan receives the Scan and {index of the carry's leaf: Sample of the initial state}. What the scan would have returned
-    is a placeholder, so that no sample statement may follow it.
-    """
-
-    def __init__(self, model: Callable, initial: Mapping[int, str], on_scan: Callable[[Scan, dict[int, Sample]], None]):
-        super().__init__(model)
-        self.initial, self.on_scan = initial, on_scan
-        self.found: dict[str, Sample] = {}
-        self.scanned = False
-
-    def process_message(self, msg):
-        if msg["type"] == "sample":
-            if self.scanned:
-                raise NotExactlySolvable(
-                    f"site '{msg['name']}' is sampled after the scan: move it before the scan, or into the step"
-                )
-            if msg["name"] in self.initial.values():
-                msg["value"] = placeholder(msg["fn"])
-                self.found[msg["name"]] = Sample(msg["name"], msg["fn"], msg["value"], False, msg["scale"])
-                msg["stop"] = True
-        elif msg["type"] == "control_flow":
-            if self.scanned:
-                raise NotExactlySolvable("the program has two scans: put both in one step")
-            self.scanned = True
-            scan = _scan_of(msg)
-            self.on_scan(scan, {leaf: self.found[name] for leaf, name in self.initial.items()})
-            msg["value"] = _blank(scan)
-            msg["stop"] = True
-
-
-def _blank(scan: Scan) -> tuple:
-    """What a scan returns, with values that mean nothing (NaN where the type has one)."""
-    first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-    carry, output = jax.eval_shape(lambda: run_step(scan.step, scan.init, first, {})[:2])
-
-    def fill(shape, dtype):
-        return jnp.full(shape, jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
-
-    carry = jax.tree.map(lambda leaf: fill(leaf.shape, leaf.dtype), carry)
-    output = jax.tree.map(lambda leaf: fill((scan.length, *leaf.shape), leaf.dtype), output)
-    return (scan.length, None, carry), (PytreeTrace({}), output)

@@ -1,101 +1,172 @@
 """Which part of a step is the state, and which part merely runs along?  Found by running the step once on placeholders."""
 
+import re
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
-from numpyro.distributions import Distribution, Unit
+from numpyro.distributions import Unit
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.sites import Sample, Scan, run_step
+from ppl_worldmodel.program.intercept import Beginning
+from ppl_worldmodel.program.likelihood import log_prob
+from ppl_worldmodel.program.sites import Sample, Scan, bare, run_step
+
+Values = dict[int, Array]
 
 
 class Step(NamedTuple):
     """A step taken apart.
 
-    states    {index of the carry's leaf: the latent site whose value that leaf is}
-    observed  names of the observed sites
+    names     {index of a leaf of the carry that is (part of) the state: what to call it}
+    origin    {that index: the name of the latent site whose value the new leaf IS, or the index of the old leaf that it IS,
+              or None where it is computed}
+    latents   the latent sites that matter to the state or to what is seen, in the order of sampling
+    dropped   names of latent sites that matter to neither, and integrate to one
+    observed  names of the observed sites; factors of those numpyro.factor sites that the step has
+    seen_from (state leaves, latent sites) that the distributions of the observed sites and the factors are computed from
     about     lines for the repr
     series    the inputs of every step: (leaves of the carry that run along, the scan's inputs), leading axis time
+    before    placeholders of the state's leaves, of their shapes and types
     """
 
-    states: dict[int, Sample]
+    names: dict[int, str]
+    origin: dict[int, str | int | None]
+    latents: dict[str, Sample]
+    dropped: tuple[str, ...]
     observed: tuple[str, ...]
+    factors: tuple[str, ...]
+    seen_from: tuple[frozenset[int], frozenset[str]]
     about: tuple[tuple[str, str], ...]
     series: Any
+    before: Values
+    scan: Scan
     treedef: Any
 
     def first(self) -> Any:
         """The inputs of the first step."""
         return jax.tree.map(lambda leaf: leaf[0], self.series)
 
-    def carry(self, inputs: Any, states: dict[int, Array]) -> tuple[Any, Any]:
-        """The carry made of the given states and what runs along, and the scan's own inputs."""
+    def run(self, state: Values, latents: dict[str, Array], inputs: Any) -> tuple[dict[int, Any], dict[str, Sample]]:
+        """One step from the given state, with the given latent values: the new state's leaves as they are, and the sites."""
         along, inputs = inputs
-        return jax.tree.unflatten(self.treedef, [(states | along)[i] for i in range(self.treedef.num_leaves)]), inputs
+        carry = jax.tree.unflatten(self.treedef, [(state | along)[i] for i in range(self.treedef.num_leaves)])
+        after, _, sites = run_step(self.scan.step, carry, inputs, latents)
+        leaves = jax.tree.leaves(after)
+        return {i: leaves[i] for i in self.names}, {site.name: site for site in sites}
+
+    def drawn(self) -> tuple[str, ...]:
+        """The names of the latent sites, in the order of the carry where the state is nothing but them."""
+        return tuple(str(name) for name in self.origin.values()) if self.carried() else tuple(self.latents)
+
+    def carried(self) -> bool:
+        """Is the state nothing but the values of the latent sites, each carried on once?"""
+        return sorted(map(str, self.origin.values())) == sorted(self.latents)
 
 
-def take_apart(scan: Scan) -> Step:
-    """Recognise the state: the leaves of the new carry that ARE the value of a latent site of the step."""
+def take_apart(scan: Scan, beginning: Beginning) -> Step:
+    """Recognise the state: the leaves of the carry that depend on a latent site, of the step or of the initial state."""
     leaves, treedef = jax.tree.flatten(scan.init)
+    # Fresh copies: two leaves that start as one and the same array are still two leaves.
+    leaves = [jnp.array(leaf, copy=True) for leaf in leaves]
     inputs = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-    carry, _, sites = run_step(scan.step, scan.init, inputs, {})
+    carry, _, sites = run_step(scan.step, jax.tree.unflatten(treedef, leaves), inputs, {})
     after = jax.tree.leaves(carry)
     if str(jax.tree.structure(carry)) != str(treedef):
         raise NotExactlySolvable(
             f"the step returns a carry of structure {jax.tree.structure(carry)}, but was given {treedef}"
         )
-    latent = {site.name: site for site in sites if not site.observed}
-    states = {i: site for i, leaf in enumerate(after) for site in latent.values() if leaf is site.value}
-    loose = set(latent) - {site.name for site in states.values()}
-    if not latent:
+    latents = {site.name: site for site in sites if not site.observed}
+    observed = [site for site in sites if site.observed]
+    names, count = list(latents), len(leaves)
+
+    def parts(*arguments: Any) -> tuple[list[Any], dict[str, Any], list[Any]]:
+        old, values = list(arguments[:count]), dict(zip(names, arguments[count:-1], strict=True))
+        carry, _, sites = run_step(scan.step, jax.tree.unflatten(treedef, old), arguments[-1], values)
+        # A latent site's mask says only whether its density counts, not what its distribution is.
+        drawn = {site.name: _law(bare(site.fn), latents[site.name].value) for site in sites if not site.observed}
+        seen = [leaf for site in sites if site.observed for leaf in _law(site.fn, site.value, site.scale)]
+        return jax.tree.leaves(carry), drawn, seen
+
+    arguments = (*leaves, *(site.value for site in latents.values()), inputs)
+    moved, drawn, seen = dependence(parts, *arguments)
+    latent = {count + i: name for i, name in enumerate(names)}
+    state = {i for i in range(count) if i in beginning.leaves or set(latent) & moved[i]}
+    while reached := {i for i in range(count) if i not in state and state & moved[i]}:
+        state |= reached
+    needed = frozenset().union(*seen, *(moved[i] for i in state))
+    while more := frozenset().union(*(set().union(*drawn[latent[i]]) for i in needed if i in latent)) - needed:
+        needed |= more
+    kept = {name: latents[name] for i, name in latent.items() if i in needed}
+    if not state:
         raise NotExactlySolvable("the step samples no latent state: give the data, so that observed sites are observed")
-    if loose:
-        name = sorted(loose)[0]
+    if not observed:
+        loose = [name for name in latents if not any(latents[name].value is leaf for leaf in after)]
         raise NotExactlySolvable(
-            f"the step does not carry the value of its latent site '{name}' on as it is: return it as (part of) the new carry, "
-            "or, if it is an observation, give the data"
+            f"the step observes nothing{f', and its latent site {loose[-1]!r} is not carried on' if loose else ''}: "
+            "give the data, so that observed sites are observed"
         )
-    along = {i: jnp.asarray(leaf) for i, leaf in enumerate(leaves) if i not in states}
-    series = (_run_along(scan, states, along, treedef), scan.inputs)
-    observed = [site for site in sites if site.observed and not isinstance(site.fn, Unit)]
-    about = tuple(("observation", f"site '{site.name}', {kind(site.fn)}") for site in observed)
-    return Step(states, tuple(site.name for site in observed), about, series, treedef)
+    along = {i: leaf for i, leaf in enumerate(leaves) if i not in state}
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(scan.init)[0]]
+    origin = {i: _origin(after[i], leaves, kept, state) for i in sorted(state)}
+    called = {i: _name(origin[i], paths[i], len(state) > 1) for i in sorted(state)}
+    dropped = tuple(name for name in latents if name not in kept)
+    everything = frozenset().union(*seen)
+    shown = [site for site in observed if not isinstance(bare(site.fn), Unit)]
+    about = [("observation", f"site '{site.name}', {kind(site.fn)}") for site in shown]
+    about += [("factor", f"site '{site.name}'") for site in observed if isinstance(bare(site.fn), Unit)]
+    about += [("left out", f"site '{name}', on which nothing depends") for name in dropped]
+    return Step(
+        names={i: name if list(called.values()).count(name) == 1 else f"{name}{paths[i]}" for i, name in called.items()},
+        origin=origin,
+        latents=kept,
+        dropped=dropped,
+        observed=tuple(site.name for site in shown),
+        factors=tuple(site.name for site in observed if isinstance(bare(site.fn), Unit)),
+        seen_from=(everything & state, frozenset(latent[i] for i in everything if i in latent)),
+        about=tuple(about),
+        series=(_run_along(scan, along, after, treedef), scan.inputs),
+        before={i: leaves[i] for i in sorted(state)},
+        scan=scan,
+        treedef=treedef,
+    )  # fmt: skip
 
 
-def _run_along(scan: Scan, states: dict[int, Sample], along: dict[int, Array], treedef: Any) -> dict[int, Array]:
+def _law(fn: Any, value: Any, scale: Any = None) -> list[Any]:
+    """Everything that the density of a site is computed from."""
+    return [leaf for leaf in jax.tree.leaves((fn, value, scale, log_prob(fn, value))) if isinstance(leaf, jax.Array)]
+
+
+def _origin(leaf: Any, before: list[Any], latents: dict[str, Sample], state: set[int]) -> str | int | None:
+    site = next((name for name, site in latents.items() if site.value is leaf), None)
+    return site if site is not None else next((j for j in sorted(state) if before[j] is leaf), None)
+
+
+def _name(origin: str | int | None, path: str, several: bool) -> str:
+    """What to call a part of the state: its site's name, or its place in the carry."""
+    if isinstance(origin, str):
+        return origin
+    key = re.fullmatch(r"(?:\['(\w+)'\]|\.(\w+))", path)
+    return (key[1] or key[2]) if key else f"state{path if several else ''}"
+
+
+def _run_along(scan: Scan, along: Values, after: list[Any], treedef: Any) -> Values:
     """The values, at every step, of the leaves of the carry that are not the state: time, a previous observation."""
     if not along:
         return {}
-    values = {i: site.value for i, site in states.items()}
+    leaves = jax.tree.leaves(scan.init)
 
-    def step(along, latent, inputs):
-        carry = jax.tree.unflatten(treedef, [(latent | along)[i] for i in range(treedef.num_leaves)])
-        named = {site.name: latent[i] for i, site in states.items()}
-        after = jax.tree.leaves(run_step(scan.step, carry, inputs, named)[0])
-        return {i: jnp.asarray(after[i]) for i in along}
+    def step(along: Values, inputs: Any) -> tuple[Values, Values]:
+        carry = jax.tree.unflatten(treedef, [along.get(i, leaf) for i, leaf in enumerate(leaves)])
+        new = jax.tree.leaves(run_step(scan.step, carry, inputs, {})[0])
+        return {i: jnp.asarray(new[i], leaves[i].dtype) for i in along}, along
 
-    first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-    for i, needs in dependence(step, along, values, first).items():
-        if 1 in needs:
-            raise NotExactlySolvable(
-                f"leaf {i} of the carry is computed from the state and is not itself a sampled state: carry only sampled states, "
-                "and values that do not depend on them"
-            )
-    return lax.scan(lambda along, inputs: (step(along, values, inputs), along), along, scan.inputs, length=scan.length)[
-        1
-    ]
+    return lax.scan(step, along, scan.inputs, length=scan.length)[1]
 
 
-def kind(fn: Distribution) -> str:
+def kind(fn: Any) -> str:
     """The family of a distribution, masks and batches aside, as its user wrote it."""
-    while hasattr(fn, "base_dist") and type(fn).__name__ in (
-        "MaskedDistribution",
-        "Independent",
-        "ExpandedDistribution",
-    ):
-        fn = fn.base_dist
-    return type(fn).__name__.removesuffix("Probs").removesuffix("Logits")
+    return type(bare(fn)).__name__.removesuffix("Probs").removesuffix("Logits")

@@ -11,6 +11,8 @@ from numpyro.infer.util import log_density
 
 from ppl_worldmodel import gibbs, given
 from ppl_worldmodel.infer.gibbs import _log_density_of_steps
+from ppl_worldmodel.program.layout import layout
+from ppl_worldmodel.program.read import examine
 
 from ..references import paths
 
@@ -43,14 +45,12 @@ WITH_A_GAP = np.array([2.0, 5.0, np.nan, 1.0, 0.0, 11.0])
 
 @pytest.mark.parametrize("model", [transition_first, emission_first])
 def test_terms_of_the_steps_sum_to_the_log_density(model) -> None:
+    _, plan = examine(model, {"observations": COUNTS}, {})
+    found = layout(model, {"observations": COUNTS}, {}, plan)
     for seed in range(3):
-        start, path = (
-            jax.random.randint(jax.random.key(seed), (), 0, 3),
-            jax.random.randint(jax.random.key(seed + 9), (6,), 0, 3),
-        )
-        sites = {"start": start, "state": path}
-        terms = _log_density_of_steps(given(model, {}), {"observations": COUNTS}, sites, "start", 6)
-        whole, _ = log_density(model, (), {"observations": COUNTS}, sites)
+        path = jax.random.randint(jax.random.key(seed), (7,), 0, 3)
+        terms = _log_density_of_steps(given(model, {}), {"observations": COUNTS}, found, path, 6)
+        whole, _ = log_density(model, (), {"observations": COUNTS}, {"start": path[0], "state": path[1:]})
         np.testing.assert_allclose(terms.sum(), whole, rtol=1e-12)
 
 

@@ -53,7 +53,7 @@ def test_repr_says_what_was_found() -> None:
     assert repr(read(nile.model, {"observations": gaps}, SCALES)).splitlines() == [
         "LinearGaussian: 1 dimensions, 1 observed, 12 steps, homogeneous",
         "  step         emission, then transition",
-        "  state        site 'level' Normal; first state from 'initial_level'",
+        "  state        site 'level', Normal; first state from 'initial_level'",
         "  observation  site 'volume', Normal, 1 missing",
         "  parameters   'level_scale' () HalfNormal, 'observation_scale' () HalfNormal",
     ]

@@ -18,9 +18,9 @@ from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.ops.pytree import PytreeTrace
 from numpyro.primitives import Messenger
 
-from ppl_worldmodel.program.sites import initial_sites
+from ppl_worldmodel.program.intercept import starting_sites
 
-CHANGED = "NumPyro's inner interface for scan has changed (see ppl_worldmodel/program/sites.py): "
+CHANGED = "NumPyro's inner interface for scan has changed (see ppl_worldmodel/program/sites.py and intercept.py): "
 
 
 class Spy(Messenger):
@@ -116,10 +116,14 @@ def test_cond_sends_another_function() -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_the_initial_state_is_found_by_identity(nested: bool) -> None:
+    def step(carry: Any, y: Any) -> Any:
+        state = numpyro.sample("state", dist.Normal(carry[1]["x"] if nested else carry, 1.0))
+        return ((0.0, {"x": state}) if nested else state), None
+
     def program(y: Any) -> None:
         other = numpyro.sample("other", dist.Normal(0.0, 1.0))
         first = numpyro.sample("first", dist.Normal(other, 1.0))
-        scan(lambda carry, y: (carry, None), (0.0, {"x": first}) if nested else first, y)
+        scan(step, (0.0, {"x": first}) if nested else first, y)
 
-    found = initial_sites(program, {"y": jax.numpy.zeros(2)})
-    assert found == {int(nested): "first"}, CHANGED + "the value of a sample statement is no longer passed on as it is"
+    found = starting_sites(program, {"y": jax.numpy.zeros(2)})
+    assert found == (("first",), {int(nested): {"first"}}), CHANGED + "a sampled value is no longer passed on as it is"

@@ -1,0 +1,127 @@
+"""One forward and one backward pass over a linear-Gaussian series: the Kalman filter and the Rauch-Tung-Striebel smoother.
+
+The evidence comes from the innovations of one sequential pass; the covariance update is Joseph's, so that covariances stay
+positive semi-definite on stiff systems, and so is the smoother's; a known initial state (P0 = 0) and a singular Q need no
+special case. A missing component (NaN) of an observation simply does not enter.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from ppl_worldmodel.exact.inverse import invert, pseudo_inverse
+from ppl_worldmodel.exact.system import LinearGaussian
+
+
+class Belief(NamedTuple):
+    """N(mean, covariance) of one state."""
+
+    mean: Float[Array, " dim_x"]
+    covariance: Float[Array, "dim_x dim_x"]
+
+
+class Corrected(NamedTuple):
+    """p(x | y) and log p(y) of one step."""
+
+    mean: Array
+    covariance: Array
+    log_predictive: Array
+
+
+class Smoothed(NamedTuple):
+    """p(x_t | y_1:T) for every t, and the gains from t + 1 back to t, (time - 1, dim_x, dim_x)."""
+
+    mean: Array
+    covariance: Array
+    gain: Array
+
+
+def predict(
+    belief: Belief, A: Float[Array, "dim_x dim_x"], b: Float[Array, " dim_x"], Q: Float[Array, "dim_x dim_x"]
+) -> Belief:
+    """N(A m + b, A P A' + Q): the belief before the next observation, one step, online."""
+    return Belief(A @ belief.mean + b, A @ belief.covariance @ A.T + Q)
+
+
+def symmetric(matrix: Array) -> Array:
+    return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
+
+
+def surprise(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -> tuple[Array, Array, Array, Array]:
+    """y - C m - d, its covariance, and C and R, with zeros (in the covariances ones) where a component is missing."""
+    observed = ~jnp.isnan(observation)
+    C = jnp.where(observed[:, None], C, 0.0)
+    R = jnp.where(observed[:, None] & observed[None, :], R, jnp.eye(R.shape[-1]))
+    innovation = jnp.where(observed, jnp.where(observed, observation, 0.0) - C @ belief.mean - d, 0.0)
+    return innovation, C @ belief.covariance @ C.T + R, C, R
+
+
+def correct(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -> Corrected:
+    """The measurement update; a missing component has a zero row in C and a unit variance of its own, so it says nothing."""
+    observed = ~jnp.isnan(observation)
+    innovation, S, C, R = surprise(belief, observation, C, d, R)
+    precision, log_determinant = invert(S)
+    weighted = precision @ innovation
+    gain = belief.covariance @ C.T @ precision
+    keep = jnp.eye(belief.mean.shape[-1]) - gain @ C
+    # A missing component's unit variance must not count as noise: its column of the gain is zero.
+    covariance = symmetric(keep @ belief.covariance @ keep.T + gain @ R @ gain.T)
+    log_predictive = -0.5 * (innovation @ weighted + log_determinant + observed.sum() * jnp.log(2 * jnp.pi))
+    return Corrected(belief.mean + gain @ innovation, covariance, log_predictive)
+
+
+def onward(system: LinearGaussian) -> tuple[Belief, tuple[Array, ...]]:
+    """p(x_1), and the system's matrices (A, b, Q, C, d, R) at each t: the emission at t and the move from t to t + 1."""
+    steps, varying = system.observations.shape[0], system.structure.varying
+    series = {
+        name: getattr(system, name)
+        if name in varying
+        else jnp.broadcast_to(getattr(system, name), (steps, *getattr(system, name).shape))
+        for name in "AbQCdR"
+    }
+    initial = Belief(system.initial_mean, system.initial_covariance)
+    if system.structure.order == "emission first":
+        return initial, tuple(series.values())
+    first = predict(initial, *(series[name][0] for name in "AbQ"))
+    later = {name: jnp.concatenate([series[name][1:], series[name][-1:]]) for name in "AbQ"}
+    return first, (*later.values(), *(series[name] for name in "CdR"))
+
+
+def forward(system: LinearGaussian) -> tuple[Belief, Corrected]:
+    """Predicted beliefs and corrections for every t."""
+    first, matrices = onward(system)
+
+    def step(predicted, inputs):
+        (A, b, Q, C, d, R), observation = inputs
+        corrected = correct(predicted, observation, C, d, R)
+        following = predict(Belief(corrected.mean, corrected.covariance), A, b, Q)
+        return following, (predicted, corrected)
+
+    return lax.scan(step, first, (matrices, system.observations))[1]
+
+
+def backward(system: LinearGaussian, predicted: Belief, corrected: Corrected) -> Smoothed:
+    """The smoothed beliefs for every t.
+
+    With w the noise of the move, x_t - E[x_t | y_1:t] = (I - J A) (itself) - J w + J (x_t+1 - E[x_t+1 | y_1:t]): a sum of
+    positive terms, in which nothing cancels however wide the prior is (P - P N P loses all digits there).
+    """
+    A, _, Q, *_ = (series[:-1] for series in onward(system)[1])
+    filtered_mean, filtered = corrected.mean[:-1], corrected.covariance[:-1]
+    across = filtered @ jnp.swapaxes(A, -1, -2)
+    gain = across @ pseudo_inverse(predicted.covariance[1:])
+    keep = jnp.eye(A.shape[-1]) - gain @ A
+    own = keep @ filtered @ jnp.swapaxes(keep, -1, -2) + gain @ Q @ jnp.swapaxes(gain, -1, -2)
+
+    def step(following, inputs):
+        gain, own, mean, mean_ahead = inputs
+        mean = mean + gain @ (following.mean - mean_ahead)
+        belief = Belief(mean, symmetric(own + gain @ following.covariance @ gain.T))
+        return belief, belief
+
+    last = Belief(corrected.mean[-1], corrected.covariance[-1])
+    _, earlier = lax.scan(step, last, (gain, own, filtered_mean, predicted.mean[1:]), reverse=True)
+    mean = jnp.concatenate([earlier.mean, last.mean[None]])
+    return Smoothed(mean, jnp.concatenate([earlier.covariance, last.covariance[None]]), gain)

@@ -1,0 +1,149 @@
+"""What is wrong with this program or these data that only concrete numbers show?  Computed beside the system, then told."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array
+
+from ppl_worldmodel.errors import DataError, NotExactlySolvable
+from ppl_worldmodel.exact import gaussian
+from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
+from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.bends import bends
+from ppl_worldmodel.program.finite import at
+from ppl_worldmodel.program.intercept import Beginning
+from ppl_worldmodel.program.likelihood import normalisation_error, outside_support
+from ppl_worldmodel.program.sites import Sample
+from ppl_worldmodel.program.step import Step
+from ppl_worldmodel.program.table import Table, spread
+
+MOST_CASES = 4096
+
+
+class Faults(NamedTuple):
+    """bends    {what is not linear-Gaussian: by how much}
+    sums     {what must sum to one: the sums}
+    outside  {observed site: is the observation outside the support, (time,)}
+    misses   {observed site: by how much its probabilities miss one, (time,)}
+    masked   {latent site: is it masked, (time, *sequence)}; `seen`: is anything observed, (time, *sequence)
+    missing  {observed site: how many of its entries are missing or masked}
+    """
+
+    bends: dict[str, Array]
+    sums: dict[str, Array]
+    outside: dict[str, Array]
+    misses: dict[str, Array]
+    masked: dict[str, Array]
+    seen: Array
+    missing: dict[str, Array]
+
+
+def faults_of(
+    system: FiniteState | LinearGaussian, step: Step, beginning: Beginning, batch: Batch, table: Table | None
+) -> Faults:
+    """All that can be wrong, measured."""
+    latents = {name: site.value for name, site in step.latents.items()}
+
+    def observed(state: dict[int, Array], drawn: dict[str, Array], inputs: Any) -> tuple[dict, dict]:
+        found = step.run(spread(state, step.before), spread(drawn, latents), inputs)[1]
+        outside = {name: outside_support(found[name].fn, found[name].value) for name in step.observed}
+        return outside, {name: normalisation_error(found[name].fn) for name in step.observed}
+
+    def masks(inputs: Any) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+        found = step.run(step.before, latents, inputs)[1]
+        split = [name for name in latents if name.removesuffix("_unobserved") + "_observed" in step.observed]
+        masked = {name: ~_present(found[name], batch).all(axis=-1) for name in latents if name not in split}
+        present = {name: _present(found[name], batch) for name in step.observed}
+        seen = jnp.stack([jnp.zeros(batch.ends, bool), *(entries.any(axis=-1) for entries in present.values())])
+        return masked, seen.any(axis=0), {name: (~entries).sum() for name, entries in present.items()}
+
+    masked, seen, gaps = jax.vmap(masks, axis_size=step.scan.length)(step.series)
+    missing = {name: counts.sum() for name, counts in gaps.items()}
+    if table is None:
+        _, every = jax.vmap(lambda inputs: observed(step.before, latents, inputs), axis_size=step.scan.length)(
+            step.series
+        )
+        return Faults(bends(step, beginning, batch, jax.random.key(1)), {}, {}, every, masked, seen, missing)
+    assert isinstance(system, FiniteState)
+    sums = {
+        f"the transition of site {', '.join(map(repr, latents)) or 'none'}": system.transition.sum(axis=-1),
+        "the distribution of the initial state": system.initial.sum(axis=-1),
+    }
+    outside: dict[str, Array] = {}
+    misses: dict[str, Array] = {}
+    states, outcomes = table.states.size, table.outcomes.size
+    if states * outcomes <= MOST_CASES:
+        k, m = np.repeat(np.arange(states), outcomes), np.tile(np.arange(outcomes), states)
+
+        def in_every_case(inputs: Any) -> tuple[dict, dict]:
+            each = jax.vmap(lambda k, m: observed(at(table.states, k), at(table.outcomes, m), inputs))(k, m)
+            return jax.tree.map(lambda flags: flags.all(), each[0]), jax.tree.map(lambda values: values.max(), each[1])
+
+        outside, misses = jax.vmap(in_every_case, axis_size=step.scan.length)(step.series)
+    return Faults({}, sums, outside, misses, masked, seen, missing)
+
+
+def _present(site: Sample, batch: Batch) -> Array:
+    """Which entries of a site are neither masked nor NaN, (*sequence, entry)."""
+    fn, event, present = site.fn, site.fn.event_dim, jnp.ones(np.shape(site.value), bool)
+    if jnp.issubdtype(jnp.result_type(site.value), jnp.inexact):
+        present = ~jnp.isnan(site.value)
+    while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
+        if isinstance(fn, dist.MaskedDistribution):
+            mask = jnp.asarray(fn._mask)
+            present = present & mask.reshape(*mask.shape, *(1,) * fn.event_dim)
+        fn = fn.base_dist
+    return batch.front(present, event)
+
+
+def raise_faults(faults: Faults) -> None:
+    for what, bend in faults.bends.items():
+        if not float(bend) <= 1e-9:
+            raise NotExactlySolvable(f"{what}: between three random states it bends by {float(bend):.3g} of its size")
+    for name, masked in faults.masked.items():
+        ended = np.logical_or.accumulate(np.asarray(masked), axis=0) & np.asarray(faults.seen)
+        if ended.any():
+            raise NotExactlySolvable(
+                f"the latent site '{name}' is masked at or before time step {int(np.argwhere(ended)[0][0])} (from 0), where "
+                "something is observed: a mask on a state can only end a sequence, so mask what is observed from then on, too"
+            )
+    for what, sums in faults.sums.items():
+        wrong = ~(np.abs(np.asarray(sums)) < np.inf) | (np.abs(np.asarray(sums) - 1.0) > 1e-6)
+        if wrong.any():
+            at = tuple(int(i) for i in np.argwhere(np.atleast_1d(wrong))[0])
+            row = f"row {list(at)} sums" if np.ndim(sums) else "it sums"
+            raise DataError(
+                f"{what} does not sum to one: {row} to {np.atleast_1d(sums)[at]:.6g}; make every row sum to one"
+            )
+    for name, outside in faults.outside.items():
+        if np.any(outside):
+            raise DataError(
+                f"the observation of site '{name}' at time step {int(np.argmax(outside))} (counted from 0) is outside the "
+                "support of its distribution: check the data (categories count from 0; of a vector with dependent "
+                "components all or none may be missing)"
+            )
+    for name, misses in faults.misses.items():
+        if np.any(~(np.asarray(misses) <= 1e-6)):
+            raise DataError(
+                f"the probabilities of site '{name}' miss a sum of one by {float(np.max(misses)):.3g}: make every row sum to one"
+            )
+
+
+def raise_nan(system: FiniteState | LinearGaussian) -> None:
+    for name, array in system._asdict().items():
+        if name not in ("observations", "structure") and array is not None and bool(jnp.isnan(array).any()):
+            where = jnp.argwhere(jnp.isnan(array))[0].tolist()
+            raise DataError(
+                f"the program's {name} is NaN at {where}: a NaN is allowed only where an observation is missing (all of it, if its "
+                "components depend on each other); look for one in actions, covariates or parameters"
+            )
+    if isinstance(system, LinearGaussian) and system.diffuse is not None:
+        undetermined = np.isnan(np.asarray(gaussian.evidence(system)).sum(axis=-1))
+        if undetermined.any():
+            raise DataError(
+                f"the observations do not determine the diffuse first state ({', '.join(map(repr, system.structure.initials))}): "
+                "give it a proper prior, or more observations"
+            )

@@ -1,0 +1,100 @@
+"""Which axes of a step are independent sequences?  Those of a plate in the step, if what happens in one leaves the others alone."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.finite import seen
+from ppl_worldmodel.program.likelihood import probabilities
+from ppl_worldmodel.program.moments import moments_of, sizes, split
+from ppl_worldmodel.program.step import Step
+from ppl_worldmodel.program.table import Table, spread
+
+
+def sequences(step: Step) -> Batch:
+    """The axes that all sites and all parts of the state share and that stand for independent sequences.
+
+    For discrete sites every batch axis; for Gaussian ones only the axes of a numpyro.plate, since a vector is often written
+    as a batch. Empty where there are none; `coupling` says whether they are independent in fact.
+    """
+    found = set()
+    for site in step.latents.values():
+        shape = tuple(site.fn.batch_shape)
+        if not site.fn.support.is_discrete:
+            axes = sorted(len(shape) + dim for dim, _ in site.plates)
+            inner = len(shape) - len(axes)
+            shape = shape[: len(axes)] if axes == list(range(len(axes))) else ()
+        else:
+            inner = 0
+        dims = tuple(axis - len(shape) - inner for axis, size in enumerate(shape) if size > 1)
+        found.add((shape, dims))
+    if len(found) != 1:
+        return Batch()
+    batch = Batch(*found.pop())
+    fits = all(np.shape(leaf)[: batch.rank] == batch.shape for leaf in step.before.values())
+    return batch if fits else Batch()
+
+
+def coupling(step: Step, batch: Batch, table: Table | None, key: Array) -> Array:
+    """How much do the sequences depend on each other's states?  Zero where each has the same answer alone and among others.
+
+    One step with a random state in each sequence, against steps with the state of one of (up to eight) sequences in all.
+    """
+    count = batch.count
+    answer = _gaussian(step, batch, key) if table is None else _finite(step, batch, table, key)
+    chosen = jnp.arange(min(count, 8)) * max(count // 8, 1)
+    among = answer(jnp.arange(count))
+    alone = jax.vmap(lambda n: jax.tree.map(lambda leaf: leaf[n], answer(jnp.full(count, n))))(chosen)
+
+    def far(found: Array, expected: Array) -> Array:
+        found = found[chosen]
+        both = jnp.isneginf(found) & jnp.isneginf(expected)
+        gap = jnp.where(both | (jnp.isnan(found) & jnp.isnan(expected)), 0.0, jnp.abs(found - expected))
+        return (gap / (1.0 + jnp.where(both, 0.0, jnp.abs(expected)))).max(initial=0.0)
+
+    return jnp.stack(jax.tree.leaves(jax.tree.map(far, among, alone))).max()
+
+
+def _finite(step: Step, batch: Batch, table: Table, key: Array) -> Any:
+    """which sequence's random state each sequence gets -> log p(seen), new leaves and outcomes of every sequence."""
+    count, latents = batch.count, {name: site.value for name, site in step.latents.items()}
+    states = jax.random.randint(key, (count,), 0, table.states.size)
+    outcomes = jax.random.randint(jax.random.fold_in(key, 1), (count,), 0, table.outcomes.size)
+
+    def answer(whose: Array) -> list[Array]:
+        state = {
+            i: jnp.asarray(value)[states[whose]].reshape(np.shape(step.before[i]))
+            for i, value in table.states.values.items()
+        }
+        drawn = {
+            n: jnp.asarray(v)[outcomes[whose]].reshape(np.shape(latents[n])) for n, v in table.outcomes.values.items()
+        }
+        after, sites = step.run(state, spread(drawn, latents), step.first())
+        leaves = [jnp.broadcast_to(after[i], np.shape(step.before[i])).reshape(count, -1) for i in step.names]
+        chances = [probabilities(sites[name].fn).reshape(count, -1) for name in latents]
+        return [seen(sites, step, batch), *(jnp.asarray(leaf, jnp.float_) for leaf in leaves), *chances]
+
+    return answer
+
+
+def _gaussian(step: Step, batch: Batch, key: Array) -> Any:
+    """The same for Gaussian sites."""
+    count, latents = batch.count, {name: site.value for name, site in step.latents.items()}
+    moments = moments_of(step, batch)
+    width = sum(sizes(step.before, batch).values())
+    drawn = jax.random.normal(key, (count, width + sum(sizes(latents, batch).values())))
+    x, w = drawn[:, :width], drawn[:, width:]
+
+    def answer(whose: Array) -> list[Array]:
+        after, found = moments(split(x[whose], step.before, batch), split(w[whose], latents, batch), step.first())
+        leaves = [
+            jnp.broadcast_to(leaf, np.shape(step.before[i])).reshape(count, -1)
+            for i, leaf in zip(step.names, after, strict=True)
+        ]
+        return [found.w_mean, found.w_covariance, found.y_mean, found.y_covariance, *leaves]
+
+    return answer

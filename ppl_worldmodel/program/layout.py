@@ -1,0 +1,73 @@
+"""What can the latent sites of a finite program be, step by step?  For samplers that set them and ask for the log density."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpyro import handlers
+
+from ppl_worldmodel.program import missing
+from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.parameters import given
+from ppl_worldmodel.program.read import Plan, system_of
+from ppl_worldmodel.program.sites import Scan, is_delta
+from ppl_worldmodel.program.step import Step, take_apart
+from ppl_worldmodel.program.table import Listed, listed_sites
+
+
+class Layout(NamedTuple):
+    """batch     which axes are independent sequences
+    starts    joint values of the initial state's sites; outcomes  joint values of the latent sites of a step
+    memory    how many steps later a latent site's value still matters directly; at most the length of the series
+    """
+
+    batch: Batch
+    starts: Listed
+    outcomes: Listed
+    memory: int
+
+    def values(self, path: Array) -> dict[str, Array]:
+        """The sites' values of a path (*sequence, 1 + time) of numbers of joint values: first the start, then the outcomes."""
+        found = {name: self._spread(values, path[..., 0]) for name, values in self.starts.values.items()}
+        steps = jnp.moveaxis(path[..., 1:], -1, 0)
+        each = jax.vmap(lambda number: {n: self._spread(v, number) for n, v in self.outcomes.values.items()})
+        return found | each(steps)
+
+    def _spread(self, values: np.ndarray, number: Array) -> Array:
+        return jnp.asarray(values)[number].reshape(*self.batch.shape, *values.shape[1:])
+
+
+def layout(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan) -> Layout:
+    """The layout of a finite program's latent sites."""
+    program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
+    found: list[Layout] = []
+
+    def on_scan(scan: Scan, beginning: Beginning) -> None:
+        step = take_apart(scan, beginning)
+        _, batch, table = system_of(step, beginning, plan)
+        assert table is not None
+        drawn = {name: site for name, site in beginning.sites.items() if not is_delta(site.fn)}
+        found.append(Layout(batch, listed_sites(drawn, batch), table.outcomes, min(_memory(step), scan.length)))
+
+    def run() -> None:
+        with handlers.block():
+            Intercept(program, plan.start, on_scan)(**data)
+
+    jax.eval_shape(run)
+    return found[0]
+
+
+def _memory(step: Step) -> int:
+    """One step for a state that is drawn, one more for each time that it is handed on; no end where it is computed."""
+
+    def lag(leaf: int, seen: tuple[int, ...] = ()) -> int:
+        origin = step.origin[leaf]
+        if isinstance(origin, str):
+            return 1
+        return step.scan.length if origin is None or leaf in seen else 1 + lag(origin, (*seen, leaf))
+
+    return max(lag(leaf) for leaf in step.names)

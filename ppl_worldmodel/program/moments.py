@@ -1,0 +1,130 @@
+"""What does a step of Gaussian sites say, at one state and one value of its latent sites?  Means, covariances and the new state.
+
+A state x is the stacked leaves of the carry, w the stacked latent sites of the step. Where there are several sequences, every
+array has them as its first axis, and one x or w without that axis is given to all of them.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.scipy.linalg import block_diag
+from jaxtyping import Array
+
+from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.likelihood import log_prob
+from ppl_worldmodel.program.sites import Sample
+from ppl_worldmodel.program.step import Step, kind
+
+
+class Moments(NamedTuple):
+    """Means and covariances of the latent sites w and the observed sites y; the observed y, NaN where missing; log factors."""
+
+    w_mean: Array
+    w_covariance: Array
+    y_mean: Array
+    y_covariance: Array
+    y: Array
+    log_factor: Array
+
+
+def moments_of(step: Step, batch: Batch) -> Callable[[Any, Any, Any], tuple[list[Any], Moments]]:
+    """(leaves of the state, latent values, inputs) -> the new leaves as they are, and the moments."""
+    ends = batch.ends
+
+    def moments(state: dict[int, Array], latents: dict[str, Array], inputs: Any) -> tuple[list[Any], Moments]:
+        after, sites = step.run(state, latents, inputs)
+        drawn = [gaussian(sites[name], batch)[:2] for name in step.latents]
+        seen = [gaussian(sites[name], batch) for name in step.observed]
+        factors = [log_prob(sites[name].fn, sites[name].value) for name in step.factors]
+        return [jnp.asarray(after[i], jnp.float_) for i in step.names], Moments(
+            jnp.concatenate([jnp.zeros((*ends, 0)), *(mean for mean, _ in drawn)], axis=-1),
+            blocks([covariance for _, covariance in drawn], ends),
+            jnp.concatenate([jnp.zeros((*ends, 0)), *(mean for mean, _, _ in seen)], axis=-1),
+            blocks([covariance for _, covariance, _ in seen], ends),
+            jnp.concatenate([jnp.zeros((*ends, 0)), *(value for _, _, value in seen)], axis=-1),
+            sum((batch.front(factor).sum(axis=-1) for factor in factors), jnp.zeros(ends)),
+        )
+
+    return moments
+
+
+def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:
+    """Mean, covariance and value (NaN where masked) of a Gaussian site, as flat vectors; refused if it is not Gaussian."""
+    fn, shape, missing = site.fn, site.fn.shape(), jnp.zeros((), bool)
+    if site.scale is not None:
+        raise NotExactlySolvable(
+            f"site '{site.name}' has a scaled density (handlers.scale): a Gaussian step cannot have one"
+        )
+    while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
+        if isinstance(fn, dist.MaskedDistribution):
+            masked = ~jnp.asarray(fn._mask)
+            missing = missing | masked.reshape(*masked.shape, *(1,) * fn.event_dim)
+        fn = fn.base_dist
+    flat = partial(_flat, batch=batch, shape=shape, event_dim=site.fn.event_dim)
+    mean = flat(site.fn.mean if not isinstance(fn, dist.ImproperUniform) else jnp.zeros(shape))
+    size = mean.shape[-1]
+    if isinstance(fn, dist.Normal):
+        covariance = jnp.where(jnp.eye(size) > 0, flat(site.fn.variance)[..., None], 0.0)
+    elif isinstance(fn, (dist.Delta, dist.ImproperUniform)):
+        covariance = jnp.zeros((*mean.shape, size))
+    elif isinstance(fn, (dist.MultivariateNormal, dist.LowRankMultivariateNormal)):
+        inner = shape[-1]
+        whole = jnp.broadcast_to(fn.covariance_matrix, (*shape, inner))
+        matrix = batch.front(whole, site.fn.event_dim + 1).reshape(*batch.ends, size // inner, inner, inner)
+        rows = jnp.eye(size // inner)[:, None, :, None]
+        covariance = (rows * matrix[..., :, :, None, :]).reshape(*mean.shape, size)
+    else:
+        raise NotExactlySolvable(
+            f"site '{site.name}' is {kind(site.fn)}: beside a continuous state only Gaussian sites are read exactly"
+        )
+    value = jnp.where(jnp.broadcast_to(missing, shape), jnp.nan, site.value)
+    return mean, covariance, flat(value)
+
+
+def _flat(values: Any, batch: Batch, shape: tuple[int, ...], event_dim: int) -> Array:
+    """The values of a site as one vector (for each sequence)."""
+    return batch.front(jnp.broadcast_to(values, shape), event_dim)
+
+
+def blocks(matrices: list[Array], ends: tuple[int, ...]) -> Array:
+    """One block-diagonal matrix (for each sequence)."""
+    if not matrices:
+        return jnp.zeros((*ends, 0, 0))
+    if len(matrices) == 1:
+        return matrices[0]
+    return jax.vmap(block_diag)(*matrices) if ends else block_diag(*matrices)
+
+
+def sizes(like: Mapping[Any, Any], batch: Batch) -> dict[Any, int]:
+    """How many coordinates each leaf or site has in one sequence."""
+    return {name: math.prod(np.shape(value)) // batch.count for name, value in like.items()}
+
+
+def split(vector: Array, like: Mapping[Any, Any], batch: Batch) -> dict[Any, Array]:
+    """The stacked vector (one for all sequences, or one for each) as {leaf or site: value}."""
+    parts, at = {}, 0
+    for name, size in sizes(like, batch).items():
+        part = vector[..., at : at + size]
+        shape = np.shape(like[name])
+        part = part.reshape((1,) * batch.rank + shape[batch.rank :]) if vector.ndim == 1 else part.reshape(shape)
+        parts[name] = jnp.broadcast_to(part, shape)
+        at += size
+    return parts
+
+
+def stacked(values: list[Any], like: Mapping[Any, Any], batch: Batch) -> Array:
+    """The leaves as one vector (for each sequence)."""
+    return jnp.concatenate(
+        [
+            jnp.broadcast_to(value, np.shape(shape)).reshape(*batch.ends, -1)
+            for value, shape in zip(values, like.values(), strict=True)
+        ],
+        axis=-1,
+    )

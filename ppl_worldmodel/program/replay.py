@@ -1,0 +1,83 @@
+"""Which states do these values of the latent sites mean?  The program's own step, run forward on them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+from numpyro import handlers
+
+from ppl_worldmodel.program import missing
+from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.moments import stacked
+from ppl_worldmodel.program.parameters import given
+from ppl_worldmodel.program.read import Plan, system_of
+from ppl_worldmodel.program.sites import Scan
+from ppl_worldmodel.program.step import Step, take_apart
+from ppl_worldmodel.program.table import Table
+
+
+def replay(
+    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan, values: Mapping[str, Array]
+) -> Array:
+    """The states that emit the observations, given one value of every latent site (of the step, (time, ...), and before it).
+
+    A finite state as its index, (*sequence, time); a Gaussian one as its vector, (*sequence, time, dim).
+    """
+    program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
+    paths: list[Array] = []
+
+    def on_scan(scan: Scan, beginning: Beginning) -> None:
+        step = take_apart(scan, beginning)
+        system, batch, table = system_of(step, beginning, plan)
+        leaves, _ = beginning.at({name: values[name] for name in beginning.sites if name in values})
+        old = system.structure.order == "emission first"
+        paths.append(_path(step, leaves, {name: values[name] for name in step.latents}, batch, table, old))
+
+    with handlers.block():
+        Intercept(program, plan.start, on_scan)(**data)
+    return paths[0]
+
+
+def _path(
+    step: Step, leaves: list[Array], values: dict[str, Array], batch: Batch, table: Table | None, old: bool
+) -> Array:
+    def describe(state: dict[int, Array]) -> Array:
+        vector = stacked(list(state.values()), step.before, batch)
+        if table is None:
+            return vector
+        listed = jnp.concatenate(
+            [jnp.asarray(value, jnp.float_).reshape(table.states.size, -1) for value in table.states.values.values()],
+            axis=1,
+        )
+        return (vector[..., None, :] == listed).all(axis=-1).argmax(axis=-1)
+
+    def move(state: dict[int, Array], at: Any) -> tuple[dict[int, Array], Array]:
+        latents, inputs = at
+        after, _ = step.run(state, latents, inputs)
+        new = {i: jnp.broadcast_to(after[i], state[i].shape).astype(state[i].dtype) for i in state}
+        return new, describe(state if old else new)
+
+    start = {
+        i: jnp.broadcast_to(leaves[i], jnp.shape(before)).astype(before.dtype) for i, before in step.before.items()
+    }
+    path = lax.scan(move, start, (values, step.series), length=step.scan.length)[1]
+    return jnp.moveaxis(path, 0, 1) if batch else path
+
+
+def replay_draws(
+    model: Callable,
+    data: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    plan: Plan,
+    draws: Mapping[str, Any],
+) -> Array:
+    """`replay` of draws with the axes (chain, draw, ...): (chain, draw, *sequence, time, *dim)."""
+    chains, length = jnp.shape(next(iter(draws.values())))[:2]
+    flat = {name: jnp.asarray(value).reshape(chains * length, *jnp.shape(value)[2:]) for name, value in draws.items()}
+    run = jax.jit(lambda flat: lax.map(lambda one: replay(model, data, parameters, plan, one), flat, batch_size=500))
+    paths = run(flat)
+    return paths.reshape(chains, length, *paths.shape[1:])
