@@ -28,7 +28,7 @@ class Faults(NamedTuple):
     sums     {what must sum to one: the sums}
     outside  {observed site: is the observation outside the support, (time,)}
     misses   {observed site: by how much its probabilities miss one, (time,)}
-    masked   {latent site: is it masked, (time, *sequence)}; `seen`: is anything observed, (time, *sequence)
+    masked   {Gaussian latent site: is it masked, (time, *sequence)}; `seen`: is anything observed, (time, *sequence)
     missing  {observed site: how many of its entries are missing or masked}
     """
 
@@ -83,7 +83,7 @@ def faults_of(
             return jax.tree.map(lambda flags: flags.all(), each[0]), jax.tree.map(lambda values: values.max(), each[1])
 
         outside, misses = jax.vmap(in_every_case, axis_size=step.scan.length)(step.series)
-    return Faults({}, sums, outside, misses, masked, seen, missing)
+    return Faults({}, sums, outside, misses, {}, seen, missing)
 
 
 def _present(site: Sample, batch: Batch) -> Array:
@@ -108,7 +108,7 @@ def raise_faults(faults: Faults) -> None:
         if ended.any():
             raise NotExactlySolvable(
                 f"the latent site '{name}' is masked at or before time step {int(np.argwhere(ended)[0][0])} (from 0), where "
-                "something is observed: a mask on a state can only end a sequence, so mask what is observed from then on, too"
+                "something is observed: a mask on a Gaussian state can only end a sequence: mask what is observed from then on, too"
             )
     for what, sums in faults.sums.items():
         wrong = ~(np.abs(np.asarray(sums)) < np.inf) | (np.abs(np.asarray(sums) - 1.0) > 1e-6)

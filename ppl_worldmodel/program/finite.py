@@ -42,7 +42,11 @@ def read_finite(step: Step, beginning: Beginning, batch: Batch, table: Table) ->
         transition = jax.vmap(lambda inputs: move(inputs, following), axis_size=steps)(series)
 
     order, log_likelihood = _likelihood(step, batch, table, transition, homogeneous)
-    initial = _initial(step, beginning, batch, table)
+    initial, log_seen = _initial(step, beginning, batch, table)
+    if beginning.seen:  # what was seen before the first step belongs to that step's log predictive
+        first_step = (Ellipsis, 0, *[slice(None)] * (2 if order == "both states" else 1))
+        shift = jnp.expand_dims(log_seen, tuple(range(log_seen.ndim, log_likelihood.ndim - 1)))
+        log_likelihood = log_likelihood.at[first_step].add(shift)
     if batch and not homogeneous:
         transition = jnp.swapaxes(transition, 0, 1)
     structure = Structure(
@@ -110,10 +114,14 @@ def seen(found: dict[str, Sample], step: Step, batch: Batch) -> Array:
     """log p of all that is observed in one step, and its factors, (*sequence,)."""
     total = jnp.zeros(batch.ends)
     for name in (*step.observed, *step.factors):
-        terms = log_prob(found[name].fn, found[name].value)
-        terms = terms if found[name].scale is None else terms * found[name].scale
-        total = total + batch.front(jnp.asarray(terms)).sum(axis=-1)
+        total = total + _log_terms(found[name], batch)
     return total
+
+
+def _log_terms(site: Sample, batch: Batch) -> Array:
+    """The log density of an observed site, (*sequence,)."""
+    terms = log_prob(site.fn, site.value)
+    return batch.front(jnp.asarray(terms if site.scale is None else terms * site.scale)).sum(axis=-1)
 
 
 def _likelihood(step: Step, batch: Batch, table: Table, transition: Array, homogeneous: bool) -> tuple[Order, Array]:
@@ -169,8 +177,11 @@ def _likelihood(step: Step, batch: Batch, table: Table, transition: Array, homog
     return "both states", jnp.swapaxes(log_likelihood, 0, 1) if batch else log_likelihood
 
 
-def _initial(step: Step, beginning: Beginning, batch: Batch, table: Table) -> Array:
-    """p(s) of the state that is carried into the first step, (*sequence, state)."""
+def _initial(step: Step, beginning: Beginning, batch: Batch, table: Table) -> tuple[Array, Array]:
+    """p(s) of the state that is carried into the first step, (*sequence, state), given what was seen of it before the scan.
+
+    And the log density of that, (*sequence,).
+    """
     ends = batch.ends
     total = jnp.ones((*ends, 1))
     if table.starts is None:
@@ -187,22 +198,27 @@ def _initial(step: Step, beginning: Beginning, batch: Batch, table: Table) -> Ar
             each = each.reshape(*ends, count, support.size)
             for entry in range(count):
                 total = (total[..., :, None] * each[..., entry, None, :]).reshape(*ends, -1)
-        return total
+        return total, jnp.zeros(ends)
     listed, start = table.starts
     like = {name: site.value for name, site in beginning.sites.items()}
 
-    def chance(case: dict[str, Any]) -> Array:
+    def chance(case: dict[str, Any]) -> tuple[Array, Array]:
         _, sites = beginning.at(spread(case, like))
         found = jnp.ones(ends)
         for name in case:
             found = found * jnp.prod(_chosen(sites[name]).reshape(*batch.ends, -1), axis=-1)
-        return found
+        return found, sum((_log_terms(sites[name], batch) for name in beginning.seen), jnp.zeros(ends))
 
-    chances = jax.vmap(chance, axis_size=listed.size, out_axes=-1)(
-        {k: jnp.asarray(v) for k, v in listed.values.items()}
-    )
+    cases = {name: jnp.asarray(value) for name, value in listed.values.items()}
+    chances, log_seen = jax.vmap(chance, axis_size=listed.size, out_axes=-1)(cases)
     start = np.moveaxis(start, 0, -1) if batch else start
-    return _gathered(chances, start, table.states.size)
+    if not beginning.seen:
+        return _gathered(chances, start, table.states.size), jnp.zeros(ends)
+    top = jax.lax.stop_gradient(jnp.where(chances > 0, log_seen, -jnp.inf).max(axis=-1, keepdims=True))
+    top = jnp.where(jnp.isfinite(top), top, 0.0)
+    weights = _gathered(chances * jnp.exp(jnp.minimum(log_seen - top, 600.0)), start, table.states.size)
+    total = weights.sum(axis=-1)
+    return weights / jnp.where(total > 0, total, 1.0)[..., None], jnp.log(total) + top[..., 0]
 
 
 def _described(step: Step, beginning: Beginning) -> str:

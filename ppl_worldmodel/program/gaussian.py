@@ -13,11 +13,13 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
+from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.exact import kalman
 from ppl_worldmodel.exact.system import LinearGaussian, Order, Structure
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.intercept import Beginning
-from ppl_worldmodel.program.moments import Moments, blocks, gaussian, moments_of, sizes, split, stacked
+from ppl_worldmodel.program.moments import Moments, gaussian, joined, moments_of, sizes, split, stacked
 from ppl_worldmodel.program.sites import bare
 from ppl_worldmodel.program.step import Step, kind
 from ppl_worldmodel.program.through import Through
@@ -98,7 +100,9 @@ def read_gaussian(step: Step, beginning: Beginning, batch: Batch, diffuse: froze
     if batch:
         chosen = {name: jnp.swapaxes(array, 0, 1) if name in varying else array for name, array in chosen.items()}
         each = {name: jnp.swapaxes(array, 0, 1) for name, array in each.items()}
-    mean, covariance, reach = _initial(step, beginning, batch, diffuse)
+    mean, covariance, reach, log_seen = _initial(step, beginning, batch, diffuse)
+    if beginning.seen:  # what was seen before the first step belongs to that step's log predictive
+        each["f"] = each["f"].at[..., 0].add(log_seen)
     extra = chosen["A"].shape[-1] - mean.shape[-1]
     structure = Structure(
         order=order,
@@ -119,7 +123,7 @@ def read_gaussian(step: Step, beginning: Beginning, batch: Batch, diffuse: froze
         observations=each["y"],
         structure=structure,
         diffuse=None if reach is None else jnp.pad(reach, [*pad, (0, extra), (0, 0)]),
-        log_factor=each["f"] if step.factors else None,
+        log_factor=each["f"] if step.factors or beginning.seen else None,
     )
 
 
@@ -169,32 +173,51 @@ def _coordinates(like: Any, chosen: list, batch: Batch) -> np.ndarray:
 
 def _initial(
     step: Step, beginning: Beginning, batch: Batch, diffuse: frozenset[str]
-) -> tuple[Array, Array, Array | None]:
-    """Mean, covariance and diffuse directions of the first state, an affine function of the initial state's sites."""
+) -> tuple[Array, Array, Array | None, Array]:
+    """Mean, covariance and diffuse directions of the first state, an affine function of the initial state's sites.
+
+    Given what was seen of it before the scan, of which the log density comes last.
+    """
     sites = {name: site.value for name, site in beginning.sites.items()}
     ends = batch.ends
 
-    def at(vector: Array) -> tuple[Array, Array, Array]:
+    def at(vector: Array) -> tuple[Array, ...]:
         leaves, found = beginning.at(split(vector, sites, batch))
-        drawn = [gaussian(found[name], batch)[:2] for name in sites]
-        mean = jnp.concatenate([jnp.zeros((*ends, 0)), *(mean for mean, _ in drawn)], axis=-1)
-        return stacked([leaves[i] for i in step.names], step.before, batch), mean, blocks([c for _, c in drawn], ends)
+        (mean, covariance, _), seen = (
+            joined([gaussian(found[name], batch) for name in some], batch) for some in (sites, beginning.seen)
+        )
+        return stacked([leaves[i] for i in step.names], step.before, batch), mean, covariance, *seen
 
     if not sites:
         leaves = jax.tree.leaves(step.scan.init)
         mean = stacked([jnp.asarray(leaves[i], jnp.float_) for i in step.names], step.before, batch)
-        return mean, jnp.zeros((*mean.shape, mean.shape[-1])), None
+        return mean, jnp.zeros((*mean.shape, mean.shape[-1])), None, jnp.zeros(ends)
     zero = jnp.zeros(sum(sizes(sites, batch).values()))
-    constant, mean, covariance = at(zero)
-    U, N, _ = jax.jacfwd(at)(zero)
-    if len(sites) > 1:
-        U = U @ jnp.linalg.inv(jnp.eye(zero.size) - N)
+    constant, mean, covariance, y_mean, y_covariance, y = at(zero)
+    U, N, _, H, *_ = jax.jacfwd(at)(zero)
     wide = _coordinates(sites, list(diffuse), batch)
     known = np.ones(zero.size)
     known[wide] = 0.0
     covariance = jnp.where(known[:, None] * known > 0, covariance, 0.0)
-    mean, covariance = constant + _apply(U, mean), U @ covariance @ jnp.swapaxes(U, -1, -2)
-    return mean, covariance, U[..., wide] if wide.size else None
+    through = jnp.eye(zero.size)
+    if len(sites) > 1:
+        through = jnp.linalg.inv(jnp.eye(zero.size) - N)
+        mean, covariance = _apply(through, mean), through @ covariance @ jnp.swapaxes(through, -1, -2)
+    log_seen = jnp.zeros(ends)
+    if beginning.seen:
+        if wide.size:
+            raise NotExactlySolvable(
+                f"site {', '.join(map(repr, beginning.seen))} observes a diffuse first state before the scan: observe it in "
+                "the step"
+            )
+        condition = jax.vmap(_seen_before) if batch else _seen_before
+        mean, covariance, log_seen = condition(mean, covariance, y, H, y_mean, y_covariance)
+    reach = (U @ through)[..., wide] if wide.size else None
+    return constant + _apply(U, mean), U @ covariance @ jnp.swapaxes(U, -1, -2), reach, log_seen
+
+
+def _seen_before(mean: Array, covariance: Array, y: Array, H: Array, d: Array, R: Array) -> kalman.Corrected:
+    return kalman.correct(kalman.Belief(mean, covariance), y, H, d, R)
 
 
 def _described(step: Step, beginning: Beginning, diffuse: frozenset[str], batch: Batch) -> str:

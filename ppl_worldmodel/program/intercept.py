@@ -17,10 +17,17 @@ from ppl_worldmodel.program.sites import Sample, Scan, bare, is_delta, met, plac
 
 
 class Start(NamedTuple):
-    """The sites of the initial state, and of which of them each leaf of the scan's first carry is computed."""
+    """The sites of the initial state.
+
+    leaves   {index of a leaf of the scan's first carry: of which of them it is computed}
+    linked   does the distribution of one of them depend on the value of another?
+    observed  observed sites before the scan whose distributions depend on them: what was seen of the first state
+    """
 
     sites: tuple[str, ...]
     leaves: dict[int, frozenset[str]]
+    linked: bool = False
+    observed: tuple[str, ...] = ()
 
 
 class Beginning(NamedTuple):
@@ -29,12 +36,16 @@ class Beginning(NamedTuple):
     leaves   {index of the carry's leaf: names of the sites that it is computed from}
     direct   {index of the carry's leaf: name of the site whose value it IS}
     sites    {name: the sample statement}
-    at       values of these sites -> (all leaves of the first carry, the sample statements given these values)
+    linked   does the distribution of one of them depend on the value of another?
+    seen     {name: the sample statement} of what was observed of the first state before the scan
+    at       values of these sites -> (all leaves of the first carry, all these sample statements given the values)
     """
 
     leaves: dict[int, frozenset[str]]
     direct: dict[int, str]
     sites: dict[str, Sample]
+    linked: bool
+    seen: dict[str, Sample]
     at: Callable[[Mapping[str, Any]], tuple[list[Any], dict[str, Sample]]]
 
 
@@ -99,8 +110,8 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
     constant: set[int] = set()
     direct: set[str] = set()
 
-    def parts(*values: Any) -> tuple[list[Any], list[Any]]:
-        """The leaves of the first carry, and all else that is computed from the sites."""
+    def parts(*values: Any) -> tuple[list[Any], dict[str, list[Any]], list[Any]]:
+        """The leaves of the first carry, what each site's density is computed from, and all that the step is."""
         run = _up_to_scan(model, (), arguments, dict(zip(sites, values, strict=True)))
         scan = scan_of(run.message)
         leaves, treedef = jax.tree.flatten(scan.init)
@@ -111,26 +122,45 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         direct.update(name for name, value in zip(sites, values, strict=True) if any(leaf is value for leaf in leaves))
         fresh = [leaf if i in constant else jnp.zeros_like(leaf) for i, leaf in enumerate(leaves)]
         carry, _, inside = run_step(scan.step, jax.tree.unflatten(treedef, fresh), first, {})
-        rest = [carry, scan.inputs, [site.fn for site in run.sites.values()]]
+        rest: list[Any] = [carry, scan.inputs, [leaf for i, leaf in enumerate(leaves) if i in constant]]
         rest += [(site.fn, site.value if site.observed else None, site.scale) for site in inside]
-        return leaves, [leaf for leaf in jax.tree.leaves(rest) if isinstance(leaf, jax.Array)]
+        laws = {name: _arrays((site.fn, site.value if site.observed else None)) for name, site in run.sites.items()}
+        return leaves, laws, _arrays(rest)
 
-    leaves, rest = dependence(parts, *(jax.ShapeDtypeStruct(s.value.shape, s.value.dtype) for s in sites.values()))
-    used = frozenset().union(*rest)
+    shapes = (jax.ShapeDtypeStruct(site.value.shape, site.value.dtype) for site in sites.values())
+    leaves, laws, rest = dependence(parts, *shapes)
     names = list(sites)
+    position = {name: i for i, name in enumerate(names)}
+    used = frozenset().union(*rest)
+    needs = {name: frozenset().union(*found) for name, found in laws.items()}
     initial = {
         name
-        for i, name in enumerate(names)
+        for name, i in position.items()
         if i not in used
-        and any(i in needs for leaf, needs in enumerate(leaves) if leaf not in constant)
+        and any(i in found for leaf, found in enumerate(leaves) if leaf not in constant)
         and (name in direct or _is_state_like(sites[name]))
     }
+    # What another parameter's distribution is computed from is a parameter, too.
+    while lost := {
+        name for name in initial if any(position[name] in needs[other] for other in sites if other not in initial)
+    }:
+        initial -= lost
+    places = {position[name] for name in initial}
     of = {
-        leaf: frozenset(names[i] for i in needs if names[i] in initial)
-        for leaf, needs in enumerate(leaves)
+        leaf: frozenset(names[i] for i in found if i in places)
+        for leaf, found in enumerate(leaves)
         if leaf not in constant
     }
-    return Start(tuple(name for name in names if name in initial), {leaf: found for leaf, found in of.items() if found})
+    return Start(
+        tuple(name for name in names if name in initial),
+        {leaf: found for leaf, found in of.items() if found},
+        any(places & needs[name] for name in initial),
+        tuple(name for name in needs if name not in sites and places & needs[name]),
+    )
+
+
+def _arrays(tree: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
 
 
 def _is_state_like(site: Sample) -> bool:
@@ -164,6 +194,7 @@ class Intercept(Messenger):
                 )
             if msg["name"] in self.start.sites:
                 msg["value"] = placeholder(msg["fn"])
+            if msg["name"] in (*self.start.sites, *self.start.observed):
                 self.found[msg["name"]] = met(msg, msg["value"])
                 msg["stop"] = True
         elif msg["type"] == "control_flow":
@@ -172,10 +203,10 @@ class Intercept(Messenger):
             self.scanned = True
             scan = scan_of(msg)
             leaves = jax.tree.leaves(scan.init)
-            direct = {
-                i: name for i in self.start.leaves for name, site in self.found.items() if leaves[i] is site.value
-            }
-            self.on_scan(scan, Beginning(self.start.leaves, direct, self.found, self._at))
+            start = self.start
+            sites, seen = ({name: self.found[name] for name in some} for some in (start.sites, start.observed))
+            direct = {i: name for i in start.leaves for name, site in sites.items() if leaves[i] is site.value}
+            self.on_scan(scan, Beginning(start.leaves, direct, sites, start.linked, seen, self._at))
             msg["value"] = _blank(scan)
             msg["stop"] = True
 
@@ -186,7 +217,9 @@ class Intercept(Messenger):
     def _at(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Sample]]:
         args, kwargs = self.call
         run = _up_to_scan(self.fn, args, kwargs, self.values | dict(values))
-        return jax.tree.leaves(scan_of(run.message).init), {name: run.sites[name] for name in self.start.sites}
+        return jax.tree.leaves(scan_of(run.message).init), {
+            name: run.sites[name] for name in (*self.start.sites, *self.start.observed)
+        }
 
 
 def _blank(scan: Scan) -> tuple:

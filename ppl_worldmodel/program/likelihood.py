@@ -35,9 +35,14 @@ def log_prob(fn: dist.Distribution, value: Array) -> Array:
 
 
 def probabilities(fn: dist.Distribution) -> Array:
-    """p(value) for every value of a finite support, along a new last axis."""
+    """p(value) for every value of a finite support, along a new last axis.
+
+    A masked value has the same density whatever it is: NumPyro's is one each, and here they sum to one.
+    """
     if isinstance(fn, dist.MaskedDistribution):
-        return probabilities(fn.base_dist)
+        each = probabilities(fn.base_dist)
+        mask = jnp.asarray(fn._mask)[..., None]
+        return jnp.where(mask, each, 1.0 / each.shape[-1])
     if isinstance(fn, dist.ExpandedDistribution):
         base = probabilities(fn.base_dist)
         return jnp.broadcast_to(base, (*fn.batch_shape, base.shape[-1]))

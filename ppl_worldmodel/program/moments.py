@@ -36,21 +36,15 @@ class Moments(NamedTuple):
 
 def moments_of(step: Step, batch: Batch) -> Callable[[Any, Any, Any], tuple[list[Any], Moments]]:
     """(leaves of the state, latent values, inputs) -> the new leaves as they are, and the moments."""
-    ends = batch.ends
 
     def moments(state: dict[int, Array], latents: dict[str, Array], inputs: Any) -> tuple[list[Any], Moments]:
         after, sites = step.run(state, latents, inputs)
-        drawn = [gaussian(sites[name], batch)[:2] for name in step.latents]
-        seen = [gaussian(sites[name], batch) for name in step.observed]
+        w_mean, w_covariance, _ = joined([gaussian(sites[name], batch) for name in step.latents], batch)
+        seen = joined([gaussian(sites[name], batch) for name in step.observed], batch)
         factors = [log_prob(sites[name].fn, sites[name].value) for name in step.factors]
-        return [jnp.asarray(after[i], jnp.float_) for i in step.names], Moments(
-            jnp.concatenate([jnp.zeros((*ends, 0)), *(mean for mean, _ in drawn)], axis=-1),
-            blocks([covariance for _, covariance in drawn], ends),
-            jnp.concatenate([jnp.zeros((*ends, 0)), *(mean for mean, _, _ in seen)], axis=-1),
-            blocks([covariance for _, covariance, _ in seen], ends),
-            jnp.concatenate([jnp.zeros((*ends, 0)), *(value for _, _, value in seen)], axis=-1),
-            sum((batch.front(factor).sum(axis=-1) for factor in factors), jnp.zeros(ends)),
-        )
+        log_factor = sum((batch.front(factor).sum(axis=-1) for factor in factors), jnp.zeros(batch.ends))
+        new = [jnp.asarray(after[i], jnp.float_) for i in step.names]
+        return new, Moments(w_mean, w_covariance, *seen, log_factor)
 
     return moments
 
@@ -93,7 +87,14 @@ def _flat(values: Any, batch: Batch, shape: tuple[int, ...], event_dim: int) -> 
     return batch.front(jnp.broadcast_to(values, shape), event_dim)
 
 
-def blocks(matrices: list[Array], ends: tuple[int, ...]) -> Array:
+def joined(sites: list[tuple[Array, Array, Array]], batch: Batch) -> tuple[Array, Array, Array]:
+    """Stacked means, covariances and values of Gaussian sites."""
+    none = jnp.zeros((*batch.ends, 0))
+    means, values = (jnp.concatenate([none, *(site[i] for site in sites)], axis=-1) for i in (0, 2))
+    return means, _blocks([covariance for _, covariance, _ in sites], batch.ends), values
+
+
+def _blocks(matrices: list[Array], ends: tuple[int, ...]) -> Array:
     """One block-diagonal matrix (for each sequence)."""
     if not matrices:
         return jnp.zeros((*ends, 0, 0))

@@ -52,6 +52,8 @@ def met(msg: dict, value: Any) -> Sample:
 
 def placeholder(fn: Distribution) -> jax.Array:
     """Some value in the support of a distribution, as a fresh array (so that it can be recognised by identity)."""
+    if is_delta(fn):
+        return jnp.array(fn.mean, copy=True)
     dtype = jnp.int_ if fn.support.is_discrete else jnp.float_
     return jnp.array(fn.support.feasible_like(jnp.zeros(fn.shape(), dtype)), dtype)
 

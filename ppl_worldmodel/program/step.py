@@ -86,8 +86,7 @@ def take_apart(scan: Scan, beginning: Beginning) -> Step:
     def parts(*arguments: Any) -> tuple[list[Any], dict[str, Any], list[Any]]:
         old, values = list(arguments[:count]), dict(zip(names, arguments[count:-1], strict=True))
         carry, _, sites = run_step(scan.step, jax.tree.unflatten(treedef, old), arguments[-1], values)
-        # A latent site's mask says only whether its density counts, not what its distribution is.
-        drawn = {site.name: _law(bare(site.fn), latents[site.name].value) for site in sites if not site.observed}
+        drawn = {site.name: _law(site.fn, latents[site.name].value) for site in sites if not site.observed}
         seen = [leaf for site in sites if site.observed for leaf in _law(site.fn, site.value, site.scale)]
         return jax.tree.leaves(carry), drawn, seen
 

@@ -56,7 +56,12 @@ def tabulate(step: Step, beginning: Beginning, batch: Batch) -> Table:
     Raises NeedsNumbers inside a trace of JAX, where the structure alone does not say.
     """
     outcomes = listed_sites(step.latents, batch)
-    if step.carried() and all(i in beginning.direct or i not in beginning.leaves for i in step.names):
+    if (
+        step.carried()
+        and not beginning.linked
+        and not beginning.seen
+        and all(i in beginning.direct or i not in beginning.leaves for i in step.names)
+    ):
         same = all(
             np.array_equal(_support(beginning.sites[name]), _support(step.latents[str(step.origin[i])]))
             for i, name in beginning.direct.items()

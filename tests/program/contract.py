@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.infer.util import compute_log_probs, log_density
 from numpyro.primitives import Messenger
@@ -35,11 +36,17 @@ class _StopAtTheScan(Messenger):
             raise _AtTheScan
 
 
+def _any_value_of_a_flat_site(site: dict[str, Any]) -> Any:
+    """An improper site cannot be drawn, and need not be: it is a state."""
+    return jnp.zeros(site["fn"].shape()) if isinstance(site.get("fn"), dist.ImproperUniform) else None
+
+
 def draw_parameters(
     model: Callable, data: dict[str, Any], initial_sites: tuple[str, ...], seed: int
 ) -> dict[str, np.ndarray]:
     """A draw from the prior of every site before the scan but those of the initial state."""
-    trace = handlers.trace(_StopAtTheScan(model))
+    flat = handlers.substitute(_StopAtTheScan(model), substitute_fn=_any_value_of_a_flat_site)
+    trace = handlers.trace(flat)
     with handlers.seed(rng_seed=seed), contextlib.suppress(_AtTheScan):
         trace.get_trace(**data)
     samples = {name: site for name, site in trace.trace.items() if site["type"] == "sample"}
