@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+from jax.extend.core import jaxpr_as_fun
 
 
 def dependence(function: Callable, *arguments: Any) -> Any:
@@ -12,9 +13,18 @@ def dependence(function: Callable, *arguments: Any) -> Any:
 
     A dependence that cancels (x * 0) counts; nothing that depends on an argument is ever missed.
     """
+    return taken_down(function, *arguments)[1]
+
+
+def taken_down(function: Callable, *arguments: Any) -> tuple[Callable, Any]:
+    """The function as its jaxpr, which runs without running Python code again; and its `dependence`."""
     closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
     sources = [frozenset({i}) for i, argument in enumerate(arguments) for _ in jax.tree.leaves(argument)]
-    return jax.tree.unflatten(jax.tree.structure(shape), walk(closed.jaxpr, sources))
+    treedef, run = jax.tree.structure(shape), jaxpr_as_fun(closed)
+    return (
+        lambda *arguments: jax.tree.unflatten(treedef, run(*jax.tree.leaves(arguments))),
+        jax.tree.unflatten(treedef, walk(closed.jaxpr, sources)),
+    )
 
 
 def walk(jaxpr: Any, sources: list[frozenset], cut: Mapping[Any, frozenset] = MappingProxyType({})) -> list[frozenset]:

@@ -134,8 +134,8 @@ def raise_faults(faults: Faults) -> None:
 
 def raise_nan(system: FiniteState | LinearGaussian) -> None:
     for name, array in system._asdict().items():
-        if name not in ("observations", "structure") and array is not None and bool(jnp.isnan(array).any()):
-            where = jnp.argwhere(jnp.isnan(array))[0].tolist()
+        if name not in ("observations", "structure") and array is not None and np.isnan(np.asarray(array)).any():
+            where = np.argwhere(np.isnan(np.asarray(array)))[0].tolist()
             raise DataError(
                 f"the program's {name} is NaN at {where}: a NaN is allowed only where an observation is missing (all of it, if its "
                 "components depend on each other); look for one in actions, covariates or parameters"

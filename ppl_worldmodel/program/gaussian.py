@@ -17,7 +17,7 @@ from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact import kalman
 from ppl_worldmodel.exact.system import LinearGaussian, Order, Structure
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.dependence import dependence
+from ppl_worldmodel.program.dependence import taken_down
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.moments import Moments, gaussian, joined, moments_of, sizes, split, stacked
 from ppl_worldmodel.program.sites import bare
@@ -93,9 +93,10 @@ def read_gaussian(step: Step, beginning: Beginning, batch: Batch, diffuse: froze
             A = jnp.concatenate([A, jnp.zeros((*A.shape[:-1], A.shape[-2] - A.shape[-1]))], axis=-1)
         return {"A": A, "b": b, "Q": Q, "C": C, "d": d, "R": found.y_covariance, "y": found.y, "f": found.log_factor}
 
-    varying = {name for name, needs in dependence(matrices, first).items() if needs} - {"y", "f"}
-    once = matrices(first)
-    each = jax.vmap(matrices, axis_size=step.scan.length)(step.series)
+    run, needs = taken_down(matrices, first)
+    varying = {name for name, inputs in needs.items() if inputs} - {"y", "f"}
+    once = run(first)
+    each = jax.vmap(run, axis_size=step.scan.length)(step.series)
     chosen = {name: each[name] if name in varying else once[name] for name in NAMES}
     if batch:
         chosen = {name: jnp.swapaxes(array, 0, 1) if name in varying else array for name, array in chosen.items()}

@@ -12,6 +12,7 @@ from numpyro.ops.pytree import PytreeTrace
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.program.around import check_around
 from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.sites import Sample, Scan, bare, is_delta, met, placeholder, run_step, scan_of
 
@@ -65,6 +66,7 @@ class _UpToScan(Messenger):
     def process_message(self, msg):
         if msg["type"] == "control_flow":
             self.message = msg
+            check_around(self, msg)
             raise _Reached
         if msg["type"] in ("sample", "param", "plate") and msg["name"] in self.values and not msg.get("is_observed"):
             msg["value"] = self.values[msg["name"]]
@@ -81,6 +83,12 @@ def _up_to_scan(model: Callable, args: tuple, kwargs: Mapping[str, Any], values:
             found(*args, **kwargs)
         except _Reached:
             return found
+        except NotImplementedError as error:
+            if "plate" not in str(error):
+                raise
+            raise NotExactlySolvable(
+                "the scan is inside a numpyro.plate, which NumPyro does not allow: put the plate inside the step"
+            ) from error
     names = sorted(found.sites, key=lambda name: (len(name), name))
     unrolled = [name for name in names if re.search(r"\d$", name)]
     if len(unrolled) >= 3:
@@ -117,7 +125,7 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         leaves, treedef = jax.tree.flatten(scan.init)
         first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
         copies = [jnp.array(leaf, copy=True) for leaf in leaves]
-        after, _, _ = run_step(scan.step, jax.tree.unflatten(treedef, copies), first, {})
+        after, _, _ = run_step(scan.step, jax.tree.unflatten(treedef, copies), first, {}, validate=True)
         constant.update(i for i, leaf in enumerate(jax.tree.leaves(after)) if leaf is copies[i])
         direct.update(name for name, value in zip(sites, values, strict=True) if any(leaf is value for leaf in leaves))
         fresh = [leaf if i in constant else jnp.zeros_like(leaf) for i, leaf in enumerate(leaves)]

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from numpyro.distributions.util import sum_rightmost
 
 
-def log_prob(fn: dist.Distribution, value: Array) -> Array:
+def log_prob(fn: dist.Distribution, value: Any) -> Array:
     """log p(value) with shape fn.batch_shape; -inf outside the support of a categorical or Bernoulli distribution."""
     if isinstance(fn, dist.MaskedDistribution):
         return jnp.where(fn._mask, log_prob(fn.base_dist, value), 0.0)
@@ -70,4 +70,6 @@ def outside_support(fn: dist.Distribution, value: Any) -> Array:
     mask: Any = True
     while isinstance(fn, dist.MaskedDistribution):
         mask, fn = mask & fn._mask, fn.base_dist
+    if isinstance(fn, dist.MultivariateNormal):  # a component that was not seen is NaN
+        value = jnp.nan_to_num(value)
     return jnp.any(~jnp.asarray(fn.support(value)) & mask)

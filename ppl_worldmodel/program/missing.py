@@ -31,8 +31,8 @@ class _LeaveOut(Messenger):
 class SeenInPart(dist.MultivariateNormal):
     """A multivariate normal whose value may have NaN components, which are integrated out."""
 
-    def __init__(self, loc: Array, covariance_matrix: Array):
-        super().__init__(loc, covariance_matrix)
+    def __init__(self, loc: Any, covariance_matrix: Any):
+        super().__init__(jnp.asarray(loc), jnp.asarray(covariance_matrix))
 
     def log_prob(self, value: Array) -> Array:
         seen = ~jnp.isnan(value)
@@ -67,6 +67,11 @@ def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist
     return fn.mask(~left_out), filled
 
 
+def _as_before(new: Any, old: Any) -> Any:
+    """A leaf of the new carry, in the type that the old one has: a carry of int32, written for float32, runs in float64, too."""
+    return new if jnp.result_type(new) == jnp.result_type(old) else jnp.asarray(new, jnp.result_type(old))
+
+
 class _InsideScan(Messenger):
     """Put the mask inside the step of the scan, where the observed sites are, with one entry of `keep` for each step."""
 
@@ -82,7 +87,8 @@ class _InsideScan(Messenger):
 
             def masked(carry, inputs):
                 with _LeaveOut():
-                    return step(carry, inputs)
+                    after, output = step(carry, inputs)
+                return jax.tree.map(_as_before, after, carry), output
 
             msg["args"] = (masked, init, inputs, length, reverse)
         else:
@@ -90,7 +96,8 @@ class _InsideScan(Messenger):
             def masked_with_keep(carry, inputs_and_keep):
                 inputs, keep = inputs_and_keep
                 with _LeaveOut(keep):
-                    return step(carry, inputs)
+                    after, output = step(carry, inputs)
+                return jax.tree.map(_as_before, after, carry), output
 
             msg["args"] = (masked_with_keep, init, (inputs, jnp.asarray(self.keep)), length, reverse)
 

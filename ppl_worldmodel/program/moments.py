@@ -19,7 +19,7 @@ from jaxtyping import Array
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.likelihood import log_prob
-from ppl_worldmodel.program.sites import Sample
+from ppl_worldmodel.program.sites import Sample, bare
 from ppl_worldmodel.program.step import Step, kind
 
 
@@ -62,6 +62,13 @@ def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:
             missing = missing | masked.reshape(*masked.shape, *(1,) * fn.event_dim)
         fn = fn.base_dist
     flat = partial(_flat, batch=batch, shape=shape, event_dim=site.fn.event_dim)
+    if isinstance(fn, dist.TransformedDistribution):
+        mean, variance = _affine(site, fn)
+        mean, covariance = (
+            flat(mean),
+            jnp.where(jnp.eye(math.prod(shape) // batch.count) > 0, flat(variance)[..., None], 0.0),
+        )
+        return mean, covariance, flat(jnp.where(jnp.broadcast_to(missing, shape), jnp.nan, site.value))
     mean = flat(site.fn.mean if not isinstance(fn, dist.ImproperUniform) else jnp.zeros(shape))
     size = mean.shape[-1]
     if isinstance(fn, dist.Normal):
@@ -80,6 +87,21 @@ def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:
         )
     value = jnp.where(jnp.broadcast_to(missing, shape), jnp.nan, site.value)
     return mean, covariance, flat(value)
+
+
+def _affine(site: Sample, fn: dist.TransformedDistribution) -> tuple[Array, Array]:
+    """Mean and variance of an affinely transformed normal distribution."""
+    base = bare(fn.base_dist)
+    affine = all(isinstance(transform, dist.transforms.AffineTransform) for transform in fn.transforms)
+    if not affine or not isinstance(base, dist.Normal):
+        raise NotExactlySolvable(
+            f"site '{site.name}' is a {kind(base)} transformed by {', '.join(type(t).__name__ for t in fn.transforms)}: beside a "
+            "continuous state only Gaussian sites are read exactly"
+        )
+    mean, variance = fn.base_dist.mean, fn.base_dist.variance
+    for transform in fn.transforms:
+        mean, variance = transform(mean), variance * transform.scale**2
+    return mean, variance
 
 
 def _flat(values: Any, batch: Batch, shape: tuple[int, ...], event_dim: int) -> Array:

@@ -167,7 +167,9 @@ def _look(
         supports.update({name: _support(site) for name, site in collect.found.items()})
         return seen[0]._replace(inside=collect.inside)
 
-    return jax.jit(run)(values), described[0], supports
+    # Compiled to be run once: optimising it would take longer than it saves.
+    once = jax.jit(run).lower(values).compile({"xla_backend_optimization_level": 0})
+    return once(values), described[0], supports
 
 
 def _table(program: Callable, arguments: dict[str, Any], values: Mapping[str, Array] | None, plan: Plan) -> Table:

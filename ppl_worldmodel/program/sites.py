@@ -19,6 +19,7 @@ from numpyro.distributions import (
     MaskedDistribution,
     biject_to,
 )
+from numpyro.distributions.distribution import validation_enabled
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
@@ -98,10 +99,15 @@ class _Record(Messenger):
             self.sites.append(met(msg, msg["value"]))
 
 
-def run_step(step: Callable, carry: Any, inputs: Any, values: Mapping[str, Any]) -> tuple[Any, Any, list[Sample]]:
-    """One step with its latent sites set to `values`: the new carry, the output, and the sample statements in order."""
+def run_step(
+    step: Callable, carry: Any, inputs: Any, values: Mapping[str, Any], *, validate: bool = False
+) -> tuple[Any, Any, list[Sample]]:
+    """One step with its latent sites set to `values`: the new carry, the output, and the sample statements in order.
+
+    A step is run many times while it is read; NumPyro's checks of the distributions' arguments need only be traced once.
+    """
     sites: list[Sample] = []
-    with handlers.block(), handlers.seed(rng_seed=0), _Record(values, sites):
+    with handlers.block(), handlers.seed(rng_seed=0), _Record(values, sites), validation_enabled(validate):
         carry, output = step(carry, inputs)
     return carry, output, sites
 

@@ -105,7 +105,7 @@ def test_a_nan_that_is_no_missing_observation() -> None:
 
 
 def test_a_vector_with_dependent_components_that_is_missing_in_part() -> None:
-    """A Gaussian state leaves the missing component out, exactly; beside a finite state that is not possible."""
+    """A normal vector leaves the missing component out, exactly; of another one that is not possible."""
     R = np.array([[1.0, 0.5], [0.5, 2.0]])
 
     def walk(observations: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_vector_with_dependent_components_that_is_missing_in_part() -> None:
     def regimes(observations: Any) -> None:
         def step(state: Any, seen: Any) -> Any:
             state = numpyro.sample("state", dist.Bernoulli(0.5))
-            numpyro.sample("seen", dist.MultivariateNormal(state * jnp.ones(2), R), obs=seen)
+            numpyro.sample("seen", dist.MultivariateStudentT(4.0, state * jnp.ones(2), np.linalg.cholesky(R)), obs=seen)
             return state, None
 
         scan(step, 0, observations)

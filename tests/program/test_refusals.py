@@ -58,35 +58,71 @@ def switching(carry: Any, y: Any) -> Any:
     return (s, x), None
 
 
-def two_discrete(carry: Any, y: Any) -> Any:
-    a, b = (numpyro.sample(name, dist.Categorical(T[old])) for name, old in zip(("a", "b"), carry, strict=True))
-    numpyro.sample("y", dist.Normal(a + b, 1.0), obs=y)
-    return (a, b), None
+def many_switches(carry: Any, y: Any) -> Any:
+    """Eleven coins at once, all of which are seen together."""
+    s = numpyro.sample("s", dist.Bernoulli(jnp.where(carry == 1, 0.9, 0.1)))
+    numpyro.sample("y", dist.Normal(s.sum(), 1.0), obs=y)
+    return s, None
+
+
+def endless(n: Any, y: Any) -> Any:
+    up = numpyro.sample("up", dist.Bernoulli(0.5))
+    numpyro.sample("y", dist.Normal(n, 1.0), obs=y)
+    return n + up, None
+
+
+def product_of_states(carry: Any, y: Any) -> Any:
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(carry, 1.0), obs=y)
+    return carry * w, None
+
+
+def factor_of_the_state(x: Any, y: Any) -> Any:
+    x = numpyro.sample("x", dist.Normal(x, 1.0))
+    numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+    numpyro.factor("cost", -x)
+    return x, None
+
+
+def masked_in_between(carry: Any, y: Any) -> Any:
+    x, time = carry
+    with handlers.mask(mask=time == 1):
+        x = numpyro.sample("x", dist.Normal(x, 1.0))
+    numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+    return (x, time + 1), None
+
+
+def bent_start() -> Any:
+    return jnp.exp(numpyro.sample("x0", dist.Normal(0.0, 1.0)))
+
+
+def flat_start() -> Any:
+    return numpyro.sample("x0", dist.ImproperUniform(dist.constraints.real, (), ()))
+
+
+def seen_flat_start() -> Any:
+    x0 = flat_start()
+    numpyro.sample("y0", dist.Normal(x0, 1.0), obs=0.5)
+    return x0
+
+
+def random_walk(x: Any, y: Any) -> Any:
+    x = numpyro.sample("x", dist.Normal(x, 1.0))
+    numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+    return x, None
+
+
+def unrolled(y: Any) -> None:
+    x = 0.0
+    for t in range(4):
+        x = numpyro.sample(f"x_{t}", dist.Normal(x, 1.0))
+        numpyro.sample(f"y_{t}", dist.Normal(x, 1.0), obs=y[t])
 
 
 def counting(n: Any, y: Any) -> Any:
     n = numpyro.sample("n", dist.Poisson(1.0 + n))
     numpyro.sample("y", dist.Normal(n, 1.0), obs=y)
     return n, None
-
-
-def noise_not_carried(x: Any, y: Any) -> Any:
-    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
-    numpyro.sample("y", dist.Normal(0.9 * x + w, 1.0), obs=y)
-    return 0.9 * x + w, None
-
-
-def computed_leaf(carry: Any, y: Any) -> Any:
-    x, total = carry
-    x = numpyro.sample("x", dist.Normal(x, 1.0))
-    numpyro.sample("y", dist.Normal(total, 1.0), obs=y)
-    return (x, total + x), None
-
-
-def both_in_one_mean(x: Any, y: Any) -> Any:
-    new = numpyro.sample("x", dist.Normal(x, 1.0))
-    numpyro.sample("y", dist.Normal(new - x, 1.0), obs=y)
-    return new, None
 
 
 def scaled(x: Any, y: Any) -> Any:
@@ -142,13 +178,26 @@ REFUSED: dict[str, tuple[Callable, str]] = {
     "heavy tails": (gaussian(seen=lambda x: dist.StudentT(3.0, x, 1.0)), "site 'y' is StudentT"),
     "switching": (
         stepping(switching, lambda: (discrete_start(), 0.0)),
-        r"'regime' \(discrete\), 'x' \(continuous\): .* doubles",
+        r"(?s)'regime' \(Categorical\), 'x' \(Normal\): it is a switching system.*particle filter \(smc\), or gibbs",
     ),
-    "two discrete sites": (stepping(two_discrete, lambda: (0, 1)), r"several discrete sites \('a', 'b'\)"),
+    "too many states": (
+        stepping(many_switches, lambda: jnp.zeros(11, int)),
+        r"\('s'\) takes 2048 values .* numpyro.plate",
+    ),
+    "states without end": (stepping(endless, lambda: 0), r"('state') takes 1\d\d\d values or more|at most 1024"),
+    "product of state and noise": (
+        stepping(product_of_states, lambda: 1.0),
+        r"new state \('state'\) is not an affine function of the old one and of site 'w'",
+    ),
+    "factor of the state": (stepping(factor_of_the_state), "log factor of site 'cost' depends on the state"),
+    "masked in between": (stepping(masked_in_between, lambda: (0.0, 0)), "'x' is masked at or before time step 0"),
+    "bent start": (stepping(random_walk, bent_start), "first state is not an affine function of site 'x0'"),
+    "flat start that is observed": (
+        stepping(random_walk, seen_flat_start),
+        "'y0' observes a diffuse first state before",
+    ),
+    "unrolled": (unrolled, r"'x_0' ... 'y_3' look like a loop unrolled in Python: .*scan"),
     "infinite support": (stepping(counting, lambda: 0), r"states of site 'n' \(Poisson\) cannot be listed"),
-    "noise not carried": (stepping(noise_not_carried), "does not carry the value of its latent site 'w'"),
-    "computed carry": (stepping(computed_leaf, lambda: (0.0, 0.0)), "leaf 1 of the carry is computed from the state"),
-    "both states": (stepping(both_in_one_mean), "site 'y' depends on the carried and on the new state"),
     "scaled density": (stepping(scaled), "site 'y' has a scaled density"),
     "scan in the step": (stepping(nested), "a scan or cond inside the scanned step"),
     "site afterwards": (after, "site 'afterwards' is sampled after the scan"),
@@ -176,7 +225,7 @@ def test_an_observation_that_was_not_given_is_no_state() -> None:
     def model(y: Any = None) -> None:
         scan(hidden, discrete_start(), y, length=4)
 
-    with pytest.raises(NotExactlySolvable, match=r"latent site 'y' on as it is: .* give the data"):
+    with pytest.raises(NotExactlySolvable, match=r"observes nothing, and its latent site 'y' .* give the data"):
         read(model)
 
 

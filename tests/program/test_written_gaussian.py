@@ -5,12 +5,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
+from numpyro.contrib.control_flow import scan
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import log_density
 
 from ppl_worldmodel import marginalize, read
+from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import LinearGaussian, gaussian
 from ppl_worldmodel.program.intercept import starting_sites
 
@@ -85,3 +89,41 @@ def test_nuts_runs_on_the_marginal(name: str) -> None:
     assert all(np.isfinite(values).all() for values in mcmc.get_samples().values())
     trace = handlers.trace(handlers.seed(marginalize(written.model), 0)).get_trace(**written.data)
     assert not set(written.latents) & {site for site, found in trace.items() if found["type"] == "sample"}
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_a_flat_start_that_nothing_determines_is_an_error(flag: bool) -> None:
+    """One observation does not tell a level and a slope."""
+    written = WRITTEN["diffuse trend"]
+    y = np.where(np.arange(6) > (1 if flag else 0), np.nan, written.data["y"])
+    if flag:
+        read(written.model, {"y": y})
+    else:
+        with pytest.raises(DataError, match=r"do not determine the diffuse first state \('start'"):
+            read(written.model, {"y": y})
+
+
+@pytest.mark.parametrize("infinite", [False, True])
+def test_an_infinite_variance_is_a_flat_start(infinite: bool) -> None:
+    """And the limit of wide ones, with the constant that exact.diffuse states."""
+
+    def program(start: dist.Distribution) -> Any:
+        def model(y: Any) -> None:
+            def step(x: Any, y: Any) -> Any:
+                x = numpyro.sample("x", dist.Normal(x, 0.5))
+                numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+                return x, None
+
+            scan(step, numpyro.sample("x0", start), y)
+
+        return model
+
+    data = {"y": WRITTEN["diffuse level"].data["y"]}
+    flat = gaussian.smooth(read(program(dist.ImproperUniform(dist.constraints.real, (), ())), data))
+    wide = 1e4
+    other = gaussian.smooth(read(program(dist.Normal(0.0, jnp.inf if infinite else wide)), data))
+    constant = 0.0 if infinite else 0.5 * np.log(2 * np.pi * wide**2)
+    rtol = 1e-12 if infinite else 1e-7
+    np.testing.assert_allclose(other.log_evidence + constant, flat.log_evidence, rtol=rtol)
+    np.testing.assert_allclose(other.smoothed, flat.smoothed, rtol=rtol)
+    np.testing.assert_allclose(other.smoothed_covariance, flat.smoothed_covariance, rtol=rtol)
