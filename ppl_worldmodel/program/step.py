@@ -101,7 +101,11 @@ def take_apart(scan: Scan, beginning: Beginning) -> Step:
         needed |= more
     kept = {name: latents[name] for i, name in latent.items() if i in needed}
     if not state:
-        raise NotExactlySolvable("the step samples no latent state: give the data, so that observed sites are observed")
+        raise NotExactlySolvable(
+            "the step samples no latent state: nothing is hidden, and the program's own log density is its evidence"
+            if observed
+            else "the step samples no latent state: give the data, so that observed sites are observed"
+        )
     if not observed:
         loose = [name for name in latents if not any(latents[name].value is leaf for leaf in after)]
         raise NotExactlySolvable(

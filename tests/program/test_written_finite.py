@@ -6,10 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
+from jax.flatten_util import ravel_pytree
 from numpyro import handlers
-from numpyro.infer import MCMC, NUTS
-from numpyro.infer.util import log_density
+from numpyro.contrib.control_flow import scan
+from numpyro.infer import MCMC, NUTS, init_to_value
+from numpyro.infer.util import initialize_model, log_density
 
 from ppl_worldmodel import marginalize, read
 from ppl_worldmodel.exact import FiniteState, finite
@@ -19,6 +23,12 @@ from ..agreement import assert_logs_close, assert_probabilities_close
 from ..references.enumeration import enumerate_program
 from .contract import draw_parameters
 from .written_finite import WRITTEN, Written
+
+
+def some(name: str, quick: set[str]) -> Any:
+    """The case, left to the nightly run if it is not one of the quick ones."""
+    return name if name in quick else pytest.param(name, marks=pytest.mark.nightly)
+
 
 every_way = pytest.mark.parametrize("name", WRITTEN)
 
@@ -78,7 +88,40 @@ def test_gradient_of_the_marginal(name: str) -> None:
         )
 
 
-@every_way
+def test_a_learned_T_with_zeros_has_finite_gradients_from_any_start() -> None:
+    """Points far out in the unconstrained space, where NUTS may be started; zeros of T, of the start and of the emission."""
+
+    def model(y: Any) -> None:
+        free = numpyro.sample("free", dist.Dirichlet(jnp.ones((2, 2))).to_event(1))
+        T = jnp.zeros((3, 3)).at[0, :2].set(free[0]).at[1, 1:].set(free[1]).at[2, 2].set(1.0)
+        seen = numpyro.sample("seen", dist.Dirichlet(jnp.ones(2)))
+        O = jnp.stack([jnp.array([1.0, 0.0, 0.0]), jnp.zeros(3).at[1:].set(seen), jnp.array([0.2, 0.3, 0.5])])
+
+        def step(s: Any, y: Any) -> Any:
+            s = numpyro.sample("s", dist.Categorical(T[s]))
+            numpyro.sample("y", dist.Categorical(O[s]), obs=y)
+            return s, None
+
+        scan(step, 0, y)
+
+    data = {"y": np.array([0.0, 0.0, np.nan, 2.0, 1.0, 2.0])}
+    marginal = marginalize(model)
+    start = initialize_model(jax.random.key(0), lambda: marginal(**data), dynamic_args=False)
+    flat, unravel = ravel_pytree(start.param_info.z)
+    density = jax.jit(jax.value_and_grad(lambda point: start.potential_fn(unravel(point))))
+    for seed in range(20):
+        value, gradient = density(8.0 * jax.random.normal(jax.random.key(seed), flat.shape))
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+    far = init_to_value(values=start.postprocess_fn(unravel(jnp.full_like(flat, 6.0))))
+    mcmc = MCMC(NUTS(marginal, init_strategy=far), num_warmup=100, num_samples=100, progress_bar=False)
+    mcmc.run(jax.random.key(1), **data)
+    assert float(np.ptp(mcmc.get_samples()["free"], axis=0).max()) > 0.1
+
+
+@pytest.mark.parametrize(
+    "name", [some(name, {"factorial", "zeros, time, last observation", "plate"}) for name in WRITTEN]
+)
 def test_nuts_runs_on_the_marginal(name: str) -> None:
     written = WRITTEN[name]
     mcmc = MCMC(NUTS(marginalize(written.model)), num_warmup=20, num_samples=20, progress_bar=False)

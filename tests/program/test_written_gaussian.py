@@ -21,6 +21,7 @@ from ppl_worldmodel.program.intercept import starting_sites
 from ..agreement import assert_covariances_close, assert_logs_close, assert_means_close
 from ..references.quadratic import ProgramMoments, solve_program
 from .contract import draw_parameters
+from .test_written_finite import some
 from .written_gaussian import WRITTEN, Written
 
 every_way = pytest.mark.parametrize("name", WRITTEN)
@@ -81,7 +82,10 @@ def test_gradient_of_the_marginal(name: str) -> None:
         np.testing.assert_allclose((gradient[site] * way).sum(), slope, rtol=1e-6, atol=1e-6, err_msg=site)
 
 
-@pytest.mark.parametrize("name", [name for name in WRITTEN if parameters_of(WRITTEN[name], 0)])
+LEARNED = [name for name in WRITTEN if parameters_of(WRITTEN[name], 0)]
+
+
+@pytest.mark.parametrize("name", [some(name, {"non-centred", "diffuse level", "plate"}) for name in LEARNED])
 def test_nuts_runs_on_the_marginal(name: str) -> None:
     written = WRITTEN[name]
     mcmc = MCMC(NUTS(marginalize(written.model)), num_warmup=20, num_samples=20, progress_bar=False)

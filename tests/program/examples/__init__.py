@@ -8,7 +8,7 @@ Each file re-types the structure of one program, and has
 and, where a state is finite, what NumPyro's own enumeration needs to be told:
     FREE_DIM             the first axis, counted from the right, that no plate uses
     log_masked_values()  log of the number of values of all masked latent sites. A masked site has log density zero at each of
-                         its K values, so that the enumeration adds log K to the log evidence for each; exact beliefs
-                         do not, for a latent that a mask leaves out is no evidence.
+                         its K values, so that the enumeration adds log K to the log evidence for each; here these values have
+                         the weight 1 / K, and add nothing.
 A refused one has REFUSAL instead, a pattern of what the refusal must say.
 """
