@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 EXAMPLES = """examples:
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="ARGUMENT=VALUE",
-            help="another argument of the program, such as num_states=2",
+            help="another argument of the program: a number, such as num_states=2, or a list, such as lengths=[30,25]",
         )
 
     command(
@@ -87,19 +88,28 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     takes_model(simulate)
     simulate.add_argument("--out", metavar="FILE.csv", help="write there instead of to standard output")
+    simulate.add_argument(
+        "--parameters", metavar="JSON|FILE.json", help="the parameter values, instead of the `truth` of the model file"
+    )
 
     check = command(
         "check", "run several engines on one model and say which beliefs can be trusted", _check,
         "  worldmodel check earthquakes --set num_states=2\n"
         "  worldmodel check two_state_pomdp --known --engines exact,gibbs\n"
         "  worldmodel check my_model.py --data my.csv --column observations=flow --out out/mine\n"
+        "  worldmodel check cities.py --data cities.csv --column observations=paris,rome,oslo   (a plate of three series)\n"
         "  worldmodel check nile --known --parameters '{\"level_scale\": 38.3, \"observation_scale\": 122.9}'",
     )  # fmt: skip
     takes_model(check)
-    check.add_argument("--data", metavar="FILE.csv", help="your data, with a header; an empty cell is a missing value")
+    check.add_argument(
+        "--data", metavar="FILE.csv",
+        help="your data, with a header, one row a time step; an empty cell is a missing value; columns y or y_0, y_1, ... are "
+        "the argument y",
+    )  # fmt: skip
     check.add_argument(
         "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",
-        help="which column is which argument of the program (X,Y for a vector); may be given several times",
+        help="which column is which argument of the program; ARGUMENT=X,Y,Z gives the series X, Y and Z as one array "
+        "(time, 3), as a plate of three or a vector wants it; may be given several times",
     )  # fmt: skip
     check.add_argument(
         "--known",
@@ -165,7 +175,8 @@ def _message(error: Exception, model: str | None) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: '{error.filename}'"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if model and frame.filename.endswith(model)]
+    own = Path(model or "").resolve()
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() == own]
     if frames and str(model).endswith(".py"):
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         return (

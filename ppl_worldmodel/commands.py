@@ -18,12 +18,19 @@ import xarray as xr
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.verdict import disagreement
 from ppl_worldmodel.errors import DataError, WorldModelError
-from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load, read_csv, simulation_arguments
-from ppl_worldmodel.program.simulate import simulate as run_forward
+from ppl_worldmodel.program.columns import header_of, read_csv
+from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load, simulation_arguments
+from ppl_worldmodel.program.simulate import check_length, parameter_names, simulate_series
 from ppl_worldmodel.reports.report import report as draw
 from ppl_worldmodel.reports.table import as_table
 from ppl_worldmodel.run import run
 from ppl_worldmodel.terminal import err, out
+
+# What to do about an argument that has no value.
+REMEDY = "name its column with --column NAME=COLUMN, or its value with --set NAME=VALUE (a number, or a list such as [30,25])"
+REMEDY_FORWARD = (
+    "say its value with --set NAME=VALUE, or give it the default None in the file if it is what is observed"
+)
 
 
 def check(options: argparse.Namespace) -> int:
@@ -31,9 +38,11 @@ def check(options: argparse.Namespace) -> int:
     loaded = load(options.model)
     extra = _settings(options.set)
     data, data_from, simulated = _data(loaded, options, extra)
-    check_arguments(loaded.model, data)
+    check_arguments(loaded.model, data, remedy=REMEDY)
     if options.parameters and not options.known:
         raise WorldModelError("--parameters gives values to ask at: add --known")
+    shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in data.items())
+    err.print(f"data: {shapes}", markup=False)
     tree = run(
         loaded,
         data,
@@ -73,20 +82,28 @@ def check(options: argparse.Namespace) -> int:
 def simulate(options: argparse.Namespace) -> int:
     """`worldmodel simulate`: every series of one forward run, as CSV."""
     loaded = load(options.model)
-    if loaded.truth is None:
-        raise WorldModelError(
-            f"the model '{options.model}' has no `truth` to simulate from: add `truth = {{...}}` to its file"
-        )
     arguments = simulation_arguments(loaded, options.steps) | _settings(options.set)
-    check_arguments(loaded.model, arguments)
-    sites = run_forward(loaded.model, loaded.truth, jax.random.key(options.seed), **arguments)
-    series = {name: np.asarray(value) for name, value in sites.items() if name not in loaded.truth and np.ndim(value)}
-    length = max(value.shape[0] for value in series.values())
+    check_arguments(loaded.model, arguments, remedy=REMEDY_FORWARD)
+    check_length(loaded.model, arguments)
+    truth = _parameters(options.parameters) or loaded.truth or {}
+    names = parameter_names(loaded.model, arguments)
+    if names and not truth:
+        raise WorldModelError(
+            f"the model '{options.model}' has no `truth` to simulate from: add `truth = {{...}}` to its file, or give --parameters "
+            f"(its parameters are {', '.join(names)})"
+        )
+    if set(names) != set(truth):
+        raise WorldModelError(
+            f"values are given for {', '.join(sorted(truth))}, but the parameters of the program are {', '.join(sorted(names))}: "
+            "give one for each"
+        )
+    found = simulate_series(loaded.model, truth, jax.random.key(options.seed), **arguments)
+    series = {name: np.asarray(value) for name, value in found.items()}
+    length = len(next(iter(series.values())))
     given = {name: np.asarray(value) for name, value in arguments.items() if np.shape(value)[:1] == (length,)}
     columns = {"time": np.arange(length)}
-    for name, value in (given | {name: value for name, value in series.items() if value.shape[0] == length}).items():
-        parts = value.reshape(length, -1)
-        columns |= {name if value.ndim == 1 else f"{name}_{i}": parts[:, i] for i in range(parts.shape[1])}
+    for name, value in (given | series).items():
+        columns |= dict(zip(header_of(name, value.shape[1:]), value.reshape(length, -1).T, strict=True))
     table = pd.DataFrame(columns)
     text = json.dumps(table.to_dict(orient="list")) + "\n" if options.json else table.to_csv(index=False)
     if options.out:
@@ -175,7 +192,7 @@ def _data(loaded: Loaded, options: argparse.Namespace, extra: Mapping[str, Any])
     else:
         if options.column:
             raise WorldModelError("--column chooses columns of a file: add --data FILE.csv")
-        data, data_from = default_data(loaded, options.seed, options.steps)
+        data, data_from = default_data(loaded, options.seed, options.steps, extra)
         simulated = not callable(getattr(loaded.module, "data", None))
         if options.steps and not simulated:
             raise WorldModelError(
@@ -185,13 +202,14 @@ def _data(loaded: Loaded, options: argparse.Namespace, extra: Mapping[str, Any])
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:
-    settings = {}
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise WorldModelError(f"--set {pair}: expected ARGUMENT=VALUE, such as num_states=2")
         try:
-            settings[name] = json.loads(value)
+            read = json.loads(value)
+            settings[name] = np.asarray(read) if isinstance(read, list) else read
         except json.JSONDecodeError as error:
             raise WorldModelError(f"--set {pair}: '{value}' is not a number, a list, true, false or null") from error
     return settings

@@ -16,17 +16,16 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
-from ppl_worldmodel.errors import DataError, WorldModelError
-from ppl_worldmodel.exact import FiniteState
+from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.infer.svi import svi
 from ppl_worldmodel.program.load import Loaded
-from ppl_worldmodel.program.read import read
+from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.simulate import parameter_names
 from ppl_worldmodel.provenance import provenance
-
-ENGINES = ("exact", "nuts", "svi", "svi_full_rank", "gibbs")
+from ppl_worldmodel.questions import ENGINES, answering, asked_at, centre, same_observations
 
 
 def run(
@@ -53,13 +52,27 @@ def run(
     fast        a tenth of the draws: to see that it runs, not to decide anything
     """
     started = time.perf_counter()
-    structure = read(loaded.model, data)
-    say(repr(structure))
-    finite = isinstance(structure, FiniteState)
-    chosen = _chosen(engines, known, finite)
+    system, plan = examine(loaded.model, data)
+    names = parameter_names(loaded.model, data)
+    say(repr(system))
+    for name in same_observations(loaded.model, data, system.structure):
+        count = system.structure.sequences
+        say(f"all {count} series have the same observations of site '{name}': is a column missing for each?")
+    if parameters and not known:
+        raise DataError("parameters are given, but are to be learned: add --known to ask at these values")
+    if not known and not names:
+        say("the program has no parameters to learn: its states are checked")
+        known = True
+    chosen = answering(engines, known, system, plan, say)
     keys = dict(zip(ENGINES, jax.random.split(jax.random.key(seed), len(ENGINES)), strict=True))
-    size = _Sizes(fast)
-    given, parameters_from = _given(loaded, data, known, parameters, size, keys["nuts"], progress, say)
+
+    def size(number: int) -> int:
+        return number // 10 if fast else number
+
+    given, parameters_from = None, "learned"
+    if known:
+        learner = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)
+        given, parameters_from = asked_at(loaded, data, names, parameters, learner, keys["nuts"], say)
     makers: dict[str, Callable] = {
         "exact": lambda: exact_engine(parameters=given),
         "gibbs": lambda: gibbs(
@@ -75,15 +88,20 @@ def run(
         "svi": lambda: svi(parameters=given, num_steps=size(5000), progress=progress),
         "svi_full_rank": lambda: svi(guide="full_rank", parameters=given, num_steps=size(5000), progress=progress),
     }
+
+    def labelled(result: xr.DataTree) -> xr.DataTree:
+        return _labelled(result, loaded.coords, loaded.units)
+
     results: dict[str, xr.DataTree] = {}
     for name in chosen:
         say(f"{name} ...")
-        results[name] = makers[name]()(loaded.model, data, keys[name])
+        results[name] = labelled(makers[name]()(loaded.model, data, keys[name]))
         say(f"{name}: {results[name].attrs['algorithm']}, {results[name].attrs['seconds']:.1f} s")
-    if not known and "exact" in ENGINES and (not engines or "exact" in engines):
-        centre, parameters_from = _centre(loaded, results, simulated)
-        if centre is not None:
-            results = {"exact": exact_engine(parameters=centre)(loaded.model, data, keys["exact"])} | results
+    if not known and (not engines or "exact" in engines):
+        at, parameters_from = centre(loaded, names, results, simulated)
+        if at is not None:
+            exact = exact_engine(parameters=at)(loaded.model, data, keys["exact"])
+            results = {"exact": labelled(exact)} | results
     reference = "exact" if known else "nuts"
     truth = loaded.truth if simulated and not known else None
     findings = [
@@ -94,13 +112,13 @@ def run(
     ]
     tree = xr.DataTree.from_dict({"checks": as_dataset(tuple(findings))})
     for name, result in results.items():
-        tree[f"engines/{name}"] = _labelled(result, loaded.coords, loaded.units)
+        tree[f"engines/{name}"] = result
     tree.attrs = {
         "name": loaded.name,
         "mode": "known" if known else "learned",
         "source": loaded.source,
         "about": loaded.about,
-        "structure": repr(structure),
+        "structure": repr(system),
         "data_from": data_from,
         "parameters_from": parameters_from,
         "truth": json.dumps({name: np.asarray(value).tolist() for name, value in (truth or {}).items()}),
@@ -113,64 +131,6 @@ def run(
         **provenance(),
     }
     return tree
-
-
-class _Sizes:
-    """Numbers of draws and steps, a tenth of them in a fast run."""
-
-    def __init__(self, fast: bool):
-        self.fast = fast
-
-    def __call__(self, number: int) -> int:
-        return number // 10 if self.fast else number
-
-
-def _chosen(engines: Sequence[str], known: bool, finite: bool) -> list[str]:
-    """The engines that can answer, in order; a wrong or inapplicable name is refused."""
-    answers = {
-        (False, True): ["nuts", "svi", "svi_full_rank"],
-        (False, False): ["nuts", "svi", "svi_full_rank"],
-        (True, True): ["exact", "gibbs"],
-        (True, False): ["exact", "nuts", "svi", "svi_full_rank"],
-    }[known, finite]
-    for name in engines:
-        if name not in ENGINES:
-            raise WorldModelError(f"there is no engine '{name}': choose from {', '.join(ENGINES)}")
-        if name not in answers and name != "exact":
-            state = "a finite state" if finite else "a continuous state"
-            question = "at known parameters" if known else "when parameters are learned"
-            raise WorldModelError(
-                f"the engine '{name}' does not answer about {state} {question}: choose from exact, {', '.join(answers)}"
-            )
-    return [name for name in answers if not engines or name in engines]
-
-
-def _given(loaded, data, known, parameters, size, key, progress, say) -> tuple[dict[str, np.ndarray] | None, str]:
-    """The parameters of a known run and where they come from; (None, ...) when they are to be learned."""
-    if not known:
-        if parameters:
-            raise DataError("parameters are given, but are to be learned: add --known to ask at these values")
-        return None, "learned"
-    if parameters:
-        return {name: np.asarray(value) for name, value in parameters.items()}, "given by the caller"
-    if loaded.truth is not None:
-        return loaded.truth, f"the truth of the model '{loaded.name}'"
-    say("no truth is known: learning the posterior mean with nuts first ...")
-    learned = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)(loaded.model, data, key)
-    means = learned["posterior"].to_dataset().mean(("chain", "draw"))
-    return {
-        str(name): values.values for name, values in means.data_vars.items()
-    }, "the posterior mean of a NUTS run on these data"
-
-
-def _centre(loaded: Loaded, results: Mapping[str, xr.DataTree], simulated: bool) -> tuple[dict | None, str]:
-    """Where the exact beliefs of a learned run are drawn, for the eye only: at the truth, else at the posterior mean."""
-    if simulated and loaded.truth is not None:
-        return loaded.truth, "the truth of the simulation"
-    if "nuts" not in results:
-        return None, "learned"
-    means = results["nuts"]["posterior"].to_dataset().mean(("chain", "draw"))
-    return {str(name): values.values for name, values in means.data_vars.items()}, "the posterior mean of NUTS"
 
 
 def _labelled(result: xr.DataTree, coords: Mapping[str, Sequence], units: Mapping[str, str]) -> xr.DataTree:

@@ -1,4 +1,4 @@
-"""Are the candidate's beliefs the reference's?  Filtered against filtered, smoothed against smoothed, every time step."""
+"""Are the candidate's beliefs the reference's?  Filtered against filtered, smoothed against smoothed, each step of each series."""
 
 import xarray as xr
 
@@ -46,6 +46,6 @@ def _finding(
     worst = int(found.distance.argmax())
     return Finding(
         candidate.attrs["engine"], reference.attrs["engine"], f"{kind} beliefs{', averaged' if averaged(candidate) else ''}",
-        int(found.distance.size), f"t = {found.step[worst]}", found.z, found.p, float(found.distance[worst]), upper, tolerance,
+        int(found.distance.size), found.worst, found.z, found.p, float(found.distance[worst]), upper, tolerance,
         found.unit, verdict, why,
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """How far is one engine's belief from another's, time step by time step, and is it more than Monte Carlo error?
 
+Several independent series are judged together: every time step of every series is one distance.
+
 Finite states: total variation; each probability has a binomial law of its effective number of draws, so that a state that no
 draw visited is no division by zero. Gaussian states: the 2-Wasserstein distance of each dimension's marginal, in standard
 deviations of the reference, the largest over dimensions; z-scores of means and of variances.
@@ -17,6 +19,7 @@ class Distances(NamedTuple):
     """Of the time steps that both answer: `step` (counted from 0), `distance`, and its standard error, each (asked,).
 
     z is the largest difference in Monte Carlo standard errors, p the joint p-value of all of them.
+    series  of each distance the series it belongs to (counted from 0), None if there is only one; names: what all are called
     """
 
     step: np.ndarray
@@ -25,11 +28,29 @@ class Distances(NamedTuple):
     unit: str
     z: float
     p: float
+    series: np.ndarray | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def upper(self) -> np.ndarray:
         """Upper 95 % limits of the distances, all at once, (asked,)."""
         return self.distance + limit(self.distance.size) * self.error
+
+    @property
+    def worst_series(self) -> list[int]:
+        """Of several series all those compared, the one with the largest distance first; nothing of a single one."""
+        if self.series is None:
+            return []
+        most = np.full(len(self.names), -np.inf)
+        np.maximum.at(most, self.series, self.distance)
+        return [int(number) for number in np.argsort(-most, kind="stable")]
+
+    @property
+    def worst(self) -> str:
+        """Where the distance is largest: `t = 17`, or `series 2, t = 17`, with the series' label where it has one."""
+        at = int(self.distance.argmax())
+        place = f"t = {self.step[at]}"
+        return place if self.series is None else f"series {self.names[self.series[at]]}, {place}"
 
 
 def averaged(tree: xr.DataTree) -> bool:
@@ -46,12 +67,26 @@ def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Dist
         return None
     if here[kind].shape != there[kind].shape:
         return None
-    asked = np.isfinite(here[kind].values).all(axis=-1) & np.isfinite(there[kind].values).all(axis=-1)
+    asked = _answered(kind, here) & _answered(kind, there)
     if not asked.any():
         return None
     if "state" in here[kind].dims:
-        return _total_variation(kind, here, there, asked, averaged(candidate))
-    return _wasserstein(kind, here, there, asked)
+        found = _total_variation(kind, here, there, asked, averaged(candidate))
+    else:
+        found = _wasserstein(kind, here, there, asked)
+    if "sequence" not in here[kind].dims:
+        return found
+    labels = there if "sequence" in there.coords else here
+    names = labels["sequence"].values if "sequence" in labels.coords else range(here.sizes["sequence"])
+    return found._replace(series=np.nonzero(asked)[0], names=tuple(map(str, names)))
+
+
+def _answered(kind: str, beliefs: xr.Dataset) -> np.ndarray:
+    """Where there is a belief: not where none was asked for, nor where a flat start leaves it undetermined, (..., time)."""
+    found = np.isfinite(beliefs[kind].values).all(axis=-1)
+    if f"{kind}_covariance" in beliefs:
+        found &= np.isfinite(np.diagonal(beliefs[f"{kind}_covariance"].values, axis1=-2, axis2=-1)).all(axis=-1)
+    return found
 
 
 def _total_variation(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray, smooth: bool) -> Distances:
@@ -67,7 +102,7 @@ def _total_variation(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.n
     z = _scores(difference, error, probability)
     p = joint_p(binomial_p(share, probability, effective) if counted else normal_p(z))
     return Distances(
-        np.flatnonzero(asked), 0.5 * np.abs(difference).sum(axis=-1), 0.5 * error.sum(axis=-1), "total variation",
+        np.nonzero(asked)[-1], 0.5 * np.abs(difference).sum(axis=-1), 0.5 * error.sum(axis=-1), "total variation",
         float(np.abs(z).max()), p,
     )  # fmt: skip
 
@@ -89,7 +124,7 @@ def _wasserstein(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarr
     distance = np.where(known, np.where(right, 0.0, np.inf), np.hypot(shift, spread) / safe)
     error = np.where(known, 0.0, np.hypot(mean_error, variance_error / (2.0 * safe)) / safe)
     return Distances(
-        np.flatnonzero(asked), distance.max(axis=-1), error.max(axis=-1), "standard deviations",
+        np.nonzero(asked)[-1], distance.max(axis=-1), error.max(axis=-1), "standard deviations",
         float(np.abs(z).max()), joint_p(normal_p(z)),
     )  # fmt: skip
 

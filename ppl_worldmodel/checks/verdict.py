@@ -14,6 +14,7 @@ from scipy import special, stats
 Verdict = Literal["agrees", "disagrees", "undecided"]
 
 ALPHA = 1e-3  # level of the joint test of one quantity
+LARGE = 0.99  # a larger p-value counts as this one
 
 
 class Finding(NamedTuple):
@@ -52,9 +53,13 @@ class Findings(tuple):
 
 
 def joint_p(p_values: np.ndarray) -> float:
-    """One p-value from many dependent ones: the Cauchy combination (Liu & Xie 2020, J. Amer. Statist. Assoc. 115)."""
+    """One p-value from many dependent ones: the Cauchy combination (Liu & Xie 2020, J. Amer. Statist. Assoc. 115).
+
+    Truncated at LARGE (Fang et al. 2023, Statistica Sinica 33): p-values of discrete draws are often exactly one, and a single
+    one of those would outweigh any number of small ones. The level hardly changes: 0.0010 to 0.0013 at 0.001 for 1000 of them.
+    """
     p = np.asarray(p_values, float).ravel()
-    p = np.clip(p[np.isfinite(p)], 1e-300, 1.0 - 1e-15)
+    p = np.clip(p[np.isfinite(p)], 1e-300, LARGE)
     if p.size == 0:
         return float("nan")
     terms = np.where(p < 1e-15, 1.0 / (p * np.pi), np.tan((0.5 - p) * np.pi))

@@ -52,6 +52,7 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
             posterior={name: np.asarray(value)[None, None] for name, value in parameters.items()},
             log_predictive=terms[None, None],
             log_evidence=float(terms.sum()),
+            structure=system.structure,
         )
 
     return engine

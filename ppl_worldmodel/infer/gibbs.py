@@ -99,7 +99,7 @@ def gibbs(
             model=model, data=data, key=key, started=started, engine="gibbs",
             algorithm="single-site Gibbs sampler from the program's log density", question=tree.STATES,
             family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
-            posterior=split(paths), num_warmup=num_warmup, seconds_sampling=sampled,
+            posterior=split(paths), num_warmup=num_warmup, seconds_sampling=sampled, structure=system.structure,
         )  # fmt: skip
 
     return engine

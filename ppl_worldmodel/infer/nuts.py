@@ -61,12 +61,13 @@ def nuts(
         draws = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
         sampled = time.perf_counter() - started
         beliefs, log_predictive = belief.of_parameter_draws(model, data, draws)
+        system = read(model, data)
         return tree.build(
             model=model, data=data, key=key, started=started, engine="nuts",
             algorithm="NUTS on the program with the states integrated out", question=tree.PARAMETERS,
-            family=_family(model, data), beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
+            family=type(system).__name__, beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
             posterior=draws, sample_stats=_stats(mcmc), log_predictive=log_predictive,
-            num_warmup=num_warmup, seconds_sampling=sampled,
+            num_warmup=num_warmup, seconds_sampling=sampled, structure=system.structure,
         )  # fmt: skip
 
     def states(
@@ -106,6 +107,7 @@ def nuts(
             algorithm="NUTS on the states of the program as written", question=tree.STATES,
             family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
             posterior=draws, sample_stats=stats, num_warmup=num_warmup, seconds_sampling=sampled,
+            structure=system.structure,
         )  # fmt: skip
 
     return engine
@@ -123,7 +125,3 @@ def _stats(mcmc: MCMC) -> dict[str, np.ndarray]:
         names.get(name, name): np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()
     }
     return noted | {"lp": -noted["lp"], "tree_depth": np.ceil(np.log2(noted["n_steps"] + 1)).astype(int)}
-
-
-def _family(model: Callable, data: Mapping[str, Any]) -> str:
-    return type(read(model, data)).__name__

@@ -90,7 +90,8 @@ def svi(
             family=type(system).__name__, beliefs=beliefs, posterior=posterior,
             sample_stats={"log_ratio": log_ratio[None]}, seconds_sampling=sampled,
             elbo=float(log_ratio.mean()), elbo_mcse=float(log_ratio.std(ddof=1) / np.sqrt(num_samples)),
-            pareto_k=_pareto_k(log_ratio), loss_change=_still_falling(np.asarray(fitted.losses)), num_steps=num_steps, **told,
+            pareto_k=_pareto_k(log_ratio), loss_change=_still_falling(np.asarray(fitted.losses)), num_steps=num_steps,
+            structure=system.structure, **told,
         )  # fmt: skip
 
     return engine

@@ -3,9 +3,11 @@
 posterior       parameters (and states, where they were drawn), dims (chain, draw, ...)
 sample_stats    what the sampler noted about each draw
 log_likelihood  log_predictive: log p(y_t | y_1:t-1, parameters), dims (chain, draw, time)
-observed_data   the observed sites' values, NaN where missing; constant_data: the program's other inputs
+observed_data   the observed sites' values, NaN where missing or masked; constant_data: the program's other inputs
 beliefs         predicted, filtered, smoothed, dims (time, state), or (time, dim) with `..._covariance` (time, dim, dim_bis);
-                `..._mcse` and `..._ess` where they are Monte Carlo estimates; NaN where an engine was not asked
+                `..._mcse` and `..._ess` where they are Monte Carlo estimates; NaN where an engine was not asked.
+                Attributes (JSON): `factors`, the names of the parts of a state, and `labels`, their values for each finite state
+A program with several independent series has a dim `sequence` before `time`, in its data after it, as the program has them.
 Attributes of the tree: engine, algorithm, question, family, beliefs_from, key, seconds, dtype, versions, created.
 """
 
@@ -17,11 +19,11 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from numpyro import handlers
 
+from ppl_worldmodel.exact import Structure
+from ppl_worldmodel.exact.factors import entries
+from ppl_worldmodel.infer.axes import Named, dims, sites
 from ppl_worldmodel.provenance import provenance
-
-Dims = tuple[str, ...]
 
 STATES = "states given the parameters"
 PARAMETERS = "parameters, with the states integrated out"
@@ -42,30 +44,35 @@ def build(
     posterior: Mapping[str, np.ndarray],
     sample_stats: Mapping[str, np.ndarray] | None = None,
     log_predictive: np.ndarray | None = None,
+    structure: Structure | None = None,
     **more: str | float | int,
 ) -> xr.DataTree:
     """The result of an engine. Arrays of posterior, sample_stats and log_predictive have the leading axes (chain, draw).
 
-    `more` are further flat attributes (numbers or strings) that the engine wants to say.
+    structure  that of the system which was read, for the names of its states and the axis of its sequences
+    more       further flat attributes (numbers or strings) that the engine wants to say
     """
-    observed = observed_series(model, data)
+    structure = structure or Structure()
+    found = sites(model, data, structure)
+    observed = {name: site for name, site in found.items() if site.observed and site.dims and site.value.size}
     constant = {
-        name: np.asarray(value)
-        for name, value in data.items()
-        if value is not None
-        and not any(np.array_equal(value, series, equal_nan=True) for series in map(_float, observed.values()))
+        name: _input(name, np.asarray(value), found, structure)
+        for name, value in _flat(data).items()
+        if not any(_same(value, site.seen) for site in observed.values())
     }
-    steps = max((series.shape[0] for series in observed.values()), default=0)
-    groups: dict[str, xr.Dataset] = {"posterior": _draws(posterior, steps)}
+    groups: dict[str, xr.Dataset] = {
+        "posterior": _draws({name: (found[name].dims if name in found else (), v) for name, v in posterior.items()})
+    }
     if sample_stats:
-        groups["sample_stats"] = _draws(sample_stats, None)
+        groups["sample_stats"] = _draws({name: ((), values) for name, values in sample_stats.items()})
     if log_predictive is not None:
         lead = ("sequence",) if np.ndim(log_predictive) == 4 else ()
-        dims = ("chain", "draw", *lead, "time")
-        groups["log_likelihood"] = xr.Dataset({"log_predictive": (dims, np.asarray(log_predictive))})
-    groups["observed_data"] = _plain(observed, steps)
-    groups["constant_data"] = _plain(constant, steps)
-    groups["beliefs"] = xr.Dataset(dict(beliefs))
+        groups["log_likelihood"] = xr.Dataset(
+            {"log_predictive": (("chain", "draw", *lead, "time"), np.asarray(log_predictive))}
+        )
+    groups["observed_data"] = xr.Dataset({name: (site.dims, site.seen) for name, site in observed.items()})
+    groups["constant_data"] = xr.Dataset(constant)
+    groups["beliefs"] = xr.Dataset(dict(beliefs), attrs=_named(structure, beliefs))
     tree = xr.DataTree.from_dict({name: group for name, group in groups.items() if group.variables})
     tree.attrs = {
         "engine": engine,
@@ -82,36 +89,49 @@ def build(
     return tree
 
 
-def observed_series(model: Callable, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The observed sites of the program and their values, as one run of it shows them."""
-    trace = handlers.trace(handlers.seed(model, 0)).get_trace(**data)
-    return {
-        name: np.asarray(site["value"])
-        for name, site in trace.items()
-        if site["type"] == "sample" and site["is_observed"] and np.ndim(site["value"]) and np.size(site["value"])
-    }
+def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays in the program's arguments, by name: an argument may be a dict of several, or a list of numbers."""
+
+    def numbers(value: Any) -> bool:
+        return isinstance(value, list) and all(np.ndim(entry) == 0 for entry in value)
+
+    leaves = jax.tree_util.tree_flatten_with_path(dict(data), is_leaf=numbers)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _float(series: np.ndarray) -> np.ndarray:
-    return series.astype(float)
+def _same(value: Any, series: np.ndarray) -> bool:
+    """Is this argument of the program what it observed, as far as that was seen?"""
+    given = np.asarray(value)
+    if given.dtype.kind not in "biuf" or given.shape != series.shape:
+        return False
+    seen = ~np.isnan(series.astype(float))
+    return np.array_equal(given[seen], series[seen]) and bool(seen.any() or np.isnan(given.astype(float)).all())
 
 
-def _draws(values: Mapping[str, Any], steps: int | None) -> xr.Dataset:
-    return xr.Dataset(
-        {
-            name: (("chain", "draw", *_dims(name, np.shape(value)[2:], steps)), np.asarray(value))
-            for name, value in values.items()
-        }
-    )
+def _draws(values: Mapping[str, tuple[tuple[str, ...], Any]]) -> xr.Dataset:
+    """Draws of variables, whose axes after (chain, draw) are called as given, or by number where they have another count."""
+    found = {}
+    for name, (called, draws) in values.items():
+        rest = called if len(called) == np.ndim(draws) - 2 else dims(name, np.ndim(draws) - 2)
+        found[name] = (("chain", "draw", *rest), np.asarray(draws))
+    return xr.Dataset(found)
 
 
-def _plain(values: Mapping[str, np.ndarray], steps: int) -> xr.Dataset:
-    return xr.Dataset(
-        {name: (_dims(name, np.shape(value), steps), np.asarray(value)) for name, value in values.items()}
-    )
+def _input(name: str, value: np.ndarray, found: Mapping[str, Named], structure: Structure) -> tuple:
+    """An input of the program with its dims; one as long as the series is a series."""
+    steps = {site.value.shape[0] for site in found.values() if "time" in site.dims}
+    series = value.ndim > 0 and value.shape[0] in steps
+    sequence = 1 if series and value.ndim > 1 and structure.sequences == value.shape[1] else None
+    return dims(name, value.ndim, time=series, sequence=sequence), value
 
 
-def _dims(name: str, shape: tuple[int, ...], steps: int | None) -> Dims:
-    """Names of the dimensions of a variable; an axis as long as the series is time."""
-    rest = tuple(f"{name}_dim_{i}" for i in range(len(shape)))
-    return ("time", *rest[1:]) if steps and shape[:1] == (steps,) else rest
+def _named(structure: Structure, beliefs: Mapping[str, xr.DataArray]) -> dict[str, str]:
+    """What the parts of the state are called, as attributes of the beliefs."""
+    first = next(iter(beliefs.values()), None)
+    if first is None or not structure.factors:
+        return {}
+    if structure.labels:
+        names = entries(structure.factors, len(structure.labels[0]))
+        return {"factors": json.dumps(names), "labels": json.dumps(structure.labels)}
+    count = first.sizes.get("dim", 0)
+    return {"factors": json.dumps(entries(structure.factors, count))} if len(structure.factors) in (1, count) else {}

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jaxtyping import Array
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
@@ -15,7 +14,7 @@ from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.bends import bends
 from ppl_worldmodel.program.finite import at
 from ppl_worldmodel.program.intercept import Beginning
-from ppl_worldmodel.program.likelihood import normalisation_error, outside_support
+from ppl_worldmodel.program.likelihood import normalisation_error, outside_support, unmasked
 from ppl_worldmodel.program.sites import Sample
 from ppl_worldmodel.program.step import Step
 from ppl_worldmodel.program.table import Table, spread
@@ -88,15 +87,10 @@ def faults_of(
 
 def _present(site: Sample, batch: Batch) -> Array:
     """Which entries of a site are neither masked nor NaN, (*sequence, entry)."""
-    fn, event, present = site.fn, site.fn.event_dim, jnp.ones(np.shape(site.value), bool)
+    present = unmasked(site.fn, np.shape(site.value))
     if jnp.issubdtype(jnp.result_type(site.value), jnp.inexact):
-        present = ~jnp.isnan(site.value)
-    while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
-        if isinstance(fn, dist.MaskedDistribution):
-            mask = jnp.asarray(fn._mask)
-            present = present & mask.reshape(*mask.shape, *(1,) * fn.event_dim)
-        fn = fn.base_dist
-    return batch.front(present, event)
+        present = present & ~jnp.isnan(site.value)
+    return batch.front(present, site.fn.event_dim)
 
 
 def raise_faults(faults: Faults) -> None:

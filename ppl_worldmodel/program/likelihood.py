@@ -56,6 +56,17 @@ def probabilities(fn: dist.Distribution) -> Array:
     return jnp.moveaxis(jnp.exp(fn.log_prob(fn.enumerate_support())), 0, -1)
 
 
+def unmasked(fn: dist.Distribution, shape: tuple[int, ...]) -> Array:
+    """Which entries of a site's value does no mask leave out?  Of the value's shape."""
+    kept = jnp.ones(shape, bool)
+    while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
+        if isinstance(fn, dist.MaskedDistribution):
+            mask = jnp.asarray(fn._mask)
+            kept = kept & mask.reshape(*mask.shape, *(1,) * fn.event_dim)
+        fn = fn.base_dist
+    return kept
+
+
 def normalisation_error(fn: dist.Distribution) -> Array:
     """By how much the probabilities of a categorical distribution miss a sum of one; zero for any other distribution."""
     while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):

@@ -1,22 +1,21 @@
-"""Where does a model come from?  A shipped name, or the path of the user's own file; and its data, shipped, simulated or a CSV."""
+"""Where does a model come from?  A shipped name, or the path of the user's own file; and its data, shipped or simulated."""
 
 import importlib
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import pandas as pd
 
 from ppl_worldmodel.catalogue import shipped
 from ppl_worldmodel.errors import DataError, LoadError
-from ppl_worldmodel.program.simulate import as_data, simulate
+from ppl_worldmodel.program.simulate import as_data, check_length, parameter_names, simulate
 
 
 class Loaded(NamedTuple):
@@ -71,47 +70,59 @@ def load(name_or_path: str) -> Loaded:
     )  # fmt: skip
 
 
-def default_data(loaded: Loaded, seed: int, num_steps: int | None = None) -> tuple[dict[str, Any], str]:
-    """What the program is given where the user gives nothing, and a sentence that says where it comes from."""
+def default_data(
+    loaded: Loaded, seed: int, num_steps: int | None = None, settings: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, Any], str]:
+    """What the program is given where the user gives nothing, and a sentence that says where it comes from.
+
+    settings  values of arguments; those without a default are needed for a simulation
+    """
     data = getattr(loaded.module, "data", None)
     if callable(data):
         return dict(data()), f"the data that come with the model '{loaded.name}'"
-    if loaded.truth is None:
-        raise DataError(
-            f"the model '{loaded.name}' has neither data nor a truth to simulate from: give --data FILE.csv"
-        )
-    arguments = simulation_arguments(loaded, num_steps)
+    needed = {name: settings[name] for name in required(loaded.model) if name in settings}
+    lacking = [name for name in required(loaded.model) if name not in needed]
+    neither = f"the model '{loaded.name}' has neither data nor a truth to simulate from: give --data FILE.csv"
+    if loaded.truth is None and lacking:
+        raise DataError(neither)
+    arguments = simulation_arguments(loaded, num_steps) | needed
+    check_arguments(
+        loaded.model,
+        arguments,
+        remedy="give --data FILE.csv, or say its value with --set NAME=VALUE to simulate the data",
+    )
+    check_length(loaded.model, arguments)
+    if loaded.truth is None and parameter_names(loaded.model, arguments):
+        raise DataError(neither)
     sites = simulate(loaded.model, loaded.truth, jax.random.key(seed), **arguments)
     # What only sets the length of a simulation is settled once there are data.
     kept = {name: value for name, value in arguments.items() if name != "num_steps"}
-    return as_data(loaded.model, sites, kept), f"simulated from the program at its truth, seed {seed}"
+    at = "at its truth" if loaded.truth else "(it has no parameters)"
+    return as_data(loaded.model, sites, kept), f"simulated from the program {at}, seed {seed}"
 
 
-def read_csv(loaded: Loaded, path: str, columns: Sequence[str] = ()) -> dict[str, Any]:
-    """The program's data from a CSV file with a header; an empty cell is a missing value (NaN).
-
-    columns  "ARGUMENT=COLUMN" or, for a program with one series, "COLUMN"; several columns of one vector: "ARGUMENT=X,Y".
-             Without them, the model file's own `columns`, and then arguments that are named like columns.
-    Raises DataError where the file or a column is missing, or a column is not numeric.
-    """
+def check_arguments(model: Callable, data: Mapping[str, Any], *, remedy: str = "give it") -> None:
+    """Raise DataError unless the program can be called with these keyword arguments; `remedy` says how to give what is missing."""
+    signature = inspect.signature(model)
+    missing = [name for name in required(model) if name not in data]
+    if missing:
+        name = missing[0]
+        raise DataError(
+            f"the program needs a value for its argument '{name}', which has no default: {remedy.replace('NAME', name)} "
+            f"(it was given {', '.join(data) or 'nothing'})"
+        )
     try:
-        table = pd.read_csv(path, skipinitialspace=True)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read '{path}' as CSV: {error}") from error
-    arguments = [
-        name for name, argument in inspect.signature(loaded.model).parameters.items() if argument.default is None
-    ]
-    wanted = _wanted(loaded, list(table.columns), arguments, columns, path)
-    return {argument: _series(table, names, path) for argument, names in wanted.items()}
-
-
-def check_arguments(model: Callable, data: Mapping[str, Any]) -> None:
-    """Raise DataError unless the program can be called with these keyword arguments."""
-    try:
-        inspect.signature(model).bind(**data)
+        signature.bind(**data)
     except TypeError as error:
-        takes = ", ".join(inspect.signature(model).parameters)
+        takes = ", ".join(signature.parameters)
         raise DataError(f"the program cannot be called with {sorted(data)}: {error}; it takes {takes}") from error
+
+
+def required(model: Callable) -> list[str]:
+    """The names of the program's arguments that have no default."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(model).parameters.items()
+    return [name for name, one in parameters if one.default is inspect.Parameter.empty and one.kind in named]
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -143,55 +154,6 @@ def simulation_arguments(loaded: Loaded, num_steps: int | None = None) -> dict[s
     if takes and "num_steps" not in inspect.signature(loaded.model).parameters:
         raise DataError(f"the model '{loaded.name}' takes no `num_steps`: its length cannot be chosen")
     return takes
-
-
-def _wanted(
-    loaded: Loaded, header: list[str], arguments: list[str], columns: Sequence[str], path: str
-) -> dict[str, list[str]]:
-    """{argument: names of its columns}, checked against the header."""
-    if columns:
-        pairs = [
-            entry.partition("=")[::2] if "=" in entry else (arguments[0] if arguments else "", entry)
-            for entry in columns
-        ]
-        wanted = {argument: names.split(",") for argument, names in pairs}
-    elif loaded.columns:
-        wanted = {argument: names.split(",") for argument, names in loaded.columns.items()}
-    else:
-        wanted = {name: [column] for name in arguments for column in (name, name.removesuffix("s")) if column in header}
-        if not wanted and len(arguments) == 1 and len(header) == 1:
-            wanted = {arguments[0]: header}
-    if not wanted:
-        raise DataError(
-            f"'{path}' has the columns {', '.join(header)}, and the program takes {', '.join(arguments)}: "
-            "say which is which with --column ARGUMENT=COLUMN"
-        )
-    for argument, names in wanted.items():
-        if argument not in inspect.signature(loaded.model).parameters:
-            raise DataError(
-                f"the program takes no argument '{argument}': it takes {', '.join(inspect.signature(loaded.model).parameters)}"
-            )
-        for name in names:
-            if name not in header:
-                raise DataError(
-                    f"'{path}' has no column '{name}' (for the argument '{argument}'): "
-                    f"its columns are {', '.join(header)}; choose with --column"
-                )
-    return wanted
-
-
-def _series(table: pd.DataFrame, names: list[str], path: str) -> np.ndarray:
-    for name in names:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            numbers = pd.to_numeric(table[name], errors="coerce")
-            row = int(np.argmax((numbers.isna() & table[name].notna()).to_numpy()))
-            raise DataError(
-                f"column '{name}' of '{path}' holds {table[name].iloc[row]!r} in row {row + 2} (the header is row 1): "
-                f"expected a number, "
-                "or an empty cell for a missing value"
-            )
-    values = [table[name].to_numpy() for name in names]
-    return values[0] if len(values) == 1 else np.stack([value.astype(float) for value in values], axis=-1)
 
 
 def _plain(label: Any) -> Any:

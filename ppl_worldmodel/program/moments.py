@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.likelihood import log_prob
+from ppl_worldmodel.program.likelihood import log_prob, unmasked
 from ppl_worldmodel.program.sites import Sample, bare
 from ppl_worldmodel.program.step import Step, kind
 
@@ -51,28 +51,22 @@ def moments_of(step: Step, batch: Batch) -> Callable[[Any, Any, Any], tuple[list
 
 def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:
     """Mean, covariance and value (NaN where masked) of a Gaussian site, as flat vectors; refused if it is not Gaussian."""
-    fn, shape, missing = site.fn, site.fn.shape(), jnp.zeros((), bool)
+    fn, shape = bare(site.fn), site.fn.shape()
     if site.scale is not None:
         raise NotExactlySolvable(
             f"site '{site.name}' has a scaled density (handlers.scale): a Gaussian step cannot have one"
         )
-    while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
-        if isinstance(fn, dist.MaskedDistribution):
-            masked = ~jnp.asarray(fn._mask)
-            missing = missing | masked.reshape(*masked.shape, *(1,) * fn.event_dim)
-        fn = fn.base_dist
     flat = partial(_flat, batch=batch, shape=shape, event_dim=site.fn.event_dim)
-    if isinstance(fn, dist.TransformedDistribution):
-        mean, variance = _affine(site, fn)
-        mean, covariance = (
-            flat(mean),
-            jnp.where(jnp.eye(math.prod(shape) // batch.count) > 0, flat(variance)[..., None], 0.0),
-        )
-        return mean, covariance, flat(jnp.where(jnp.broadcast_to(missing, shape), jnp.nan, site.value))
-    mean = flat(site.fn.mean if not isinstance(fn, dist.ImproperUniform) else jnp.zeros(shape))
+    flat_mean = (
+        fn.mean if not isinstance(fn, (dist.ImproperUniform, dist.TransformedDistribution)) else jnp.zeros(shape)
+    )
+    mean = flat(flat_mean)
     size = mean.shape[-1]
     if isinstance(fn, dist.Normal):
-        covariance = jnp.where(jnp.eye(size) > 0, flat(site.fn.variance)[..., None], 0.0)
+        covariance = jnp.where(jnp.eye(size) > 0, flat(fn.variance)[..., None], 0.0)
+    elif isinstance(fn, dist.TransformedDistribution):
+        moved, variance = _affine(site, fn)
+        mean, covariance = flat(moved), jnp.where(jnp.eye(size) > 0, flat(variance)[..., None], 0.0)
     elif isinstance(fn, (dist.Delta, dist.ImproperUniform)):
         covariance = jnp.zeros((*mean.shape, size))
     elif isinstance(fn, (dist.MultivariateNormal, dist.LowRankMultivariateNormal)):
@@ -85,7 +79,7 @@ def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:
         raise NotExactlySolvable(
             f"site '{site.name}' is {kind(site.fn)}: beside a continuous state only Gaussian sites are read exactly"
         )
-    value = jnp.where(jnp.broadcast_to(missing, shape), jnp.nan, site.value)
+    value = jnp.where(unmasked(site.fn, shape), site.value, jnp.nan)
     return mean, covariance, flat(value)
 
 

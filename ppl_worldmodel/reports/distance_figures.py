@@ -1,9 +1,11 @@
 """Where do beliefs differ?  The distance of each engine from its reference at every time step, against tolerance and noise.
 
-Also drawn is the upper 95 % limit of every distance, whose largest decides between `agrees` and `undecided`.
+Also drawn is the upper 95 % limit of every distance, whose largest decides between `agrees` and `undecided`. Of several series
+the largest at each time step is drawn.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -14,11 +16,20 @@ from ppl_worldmodel.checks.distances import Distances, distances
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.reports.figures import DENSE, Picture, picture, sheet, style
 from ppl_worldmodel.reports.looks import Look
-from ppl_worldmodel.reports.names import at_step, group, number, time_axis, time_labels
+from ppl_worldmodel.reports.names import group, located, number, time_axis, time_labels
 from ppl_worldmodel.reports.sentence import UNITS
 
 Rows = list[tuple[Finding, Distances]]
 FAR = 20.0  # a distance of so many tolerances calls for a logarithmic axis
+
+
+class Line(NamedTuple):
+    """What is drawn of some distances: of all series the largest at each time step, each (step,)."""
+
+    step: np.ndarray
+    distance: np.ndarray
+    error: np.ndarray
+    upper: np.ndarray
 
 
 def distance_figure(
@@ -35,23 +46,24 @@ def distance_figure(
         figure, axes = sheet(len(rows), 0.75 + 1.25 * len(rows), share_y=True)
         for (finding, found), panel in zip(rows, axes, strict=True):
             engine = look[finding.candidate]
-            _draw(panel, time, found, engine)
+            _draw(panel, time, line(found), engine)
             panel.axhline(finding.tolerance, color="#222222", linewidth=0.9, linestyle=(0, (5, 2)), zorder=2)
             title = f"{engine.name} against {look[finding.reference].name}"
             panel.set_title(title, color=engine.colour, fontweight="bold", pad=3)
             panel.set_ylabel(f"distance ({UNITS[found.unit]})")
-            worst = int(found.distance.argmax())
-            step = at_step(int(found.step[worst]), time_labels(beliefs))
-            told.append(f"{engine.name} {number(found.distance[worst])} at {step}")
+            where = located(found.worst, time_labels(beliefs))
+            told.append(f"{engine.name} {number(found.distance.max())} {where}")
         far = _scale(axes, [row for each in ("filtered", "smoothed") for row in _rows(each, findings, engines)])
         axes[-1].set_xlim(*_ends(time))
         axes[-1].set_xlabel(time_title)
-        bars = " (or short bars)" if any(_few(found, time) for _, found in rows) else ""
+        bars = " (or short bars)" if any(_few(line(found), time) for _, found in rows) else ""
         caption = (
             f"{kind.capitalize()} beliefs, {rows[0][1].unit}; largest: {'; '.join(told)}. Dashed: the tolerance, "
             f"{number(rows[0][0].tolerance)}. Dotted{bars}: upper 95 % limits of the distances. "
             "Grey: two standard errors, what Monte Carlo error alone would show."
         ) + (" The scale is logarithmic." if far else "")
+        if rows[0][1].series is not None:
+            caption += f" At each time step the largest of {len(rows[0][1].names)} series."
         return picture(figure, caption, dense=len(time) * len(rows) > DENSE)
 
 
@@ -66,7 +78,26 @@ def _rows(kind: str, findings: tuple[Finding, ...], engines: Mapping[str, xr.Dat
     return rows
 
 
-def _draw(panel: Axes, time: np.ndarray, found: Distances, engine: Look) -> None:
+def line(found: Distances) -> Line:
+    """The largest distance, error and upper limit of each time step that has an answer."""
+    steps, at = np.unique(found.step, return_inverse=True)
+    largest = []
+    for values in (found.distance, found.error, found.upper):
+        most = np.full(steps.size, -np.inf)
+        np.maximum.at(most, at, values)
+        largest.append(most)
+    return Line(steps, *largest)
+
+
+def worst_series(findings: tuple[Finding, ...], engines: Mapping[str, xr.DataTree]) -> list[int]:
+    """Of several series, all that were compared, those first whose smoothed beliefs are furthest off (else the filtered)."""
+    for kind in ("smoothed", "filtered"):
+        for _, found in sorted(_rows(kind, findings, engines), key=lambda row: -row[1].distance.max()):
+            return found.worst_series
+    return []
+
+
+def _draw(panel: Axes, time: np.ndarray, found: Line, engine: Look) -> None:
     at, noise, colour = time[found.step], 2.0 * found.error, engine.colour
     if _few(found, time):
         panel.vlines(at, 0, noise, color="#c9c9c9", linewidth=5, zorder=1)
@@ -84,7 +115,8 @@ def _scale(axes: list[Axes], rows: Rows) -> bool:
     True if it is logarithmic.
     """
     tolerance = max(finding.tolerance for finding, _ in rows)
-    top = 1.1 * max(max(float(found.upper.max()), finding.tolerance) for finding, found in rows)
+    uppers = [found.upper[np.isfinite(found.upper)].max(initial=finding.tolerance) for finding, found in rows]
+    top = 1.1 * max(float(upper) for upper in uppers)  # what is infinitely far off has no place on any axis
     far = top > FAR * tolerance
     for panel in axes:
         if far:
@@ -96,7 +128,7 @@ def _scale(axes: list[Axes], rows: Rows) -> bool:
     return far
 
 
-def _few(found: Distances, time: np.ndarray) -> bool:
+def _few(found: Line, time: np.ndarray) -> bool:
     return len(found.step) < 0.5 * len(time)
 
 

@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from ppl_worldmodel.exact import Structure
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -49,10 +51,32 @@ def titled(values: xr.DataArray, otherwise: str) -> str:
 
 
 def state_labels(beliefs: xr.Dataset, axis: str) -> list[str]:
-    """What the states, or the dimensions of the state, are called."""
+    """What the states, or the dimensions of the state, are called: by the model file, else by the parts of the state."""
     if axis in beliefs.coords:
         return [str(label) for label in beliefs[axis].values]
-    return [f"{'state' if axis == 'state' else 'dimension'} {i}" for i in range(beliefs.sizes.get(axis, 0))]
+    known, size = structure_of(beliefs), beliefs.sizes.get(axis, 0)
+    if axis == "dim" and len(known.factors) == size:
+        return list(known.factors)
+    if axis == "state" and len(known.labels) == size:
+        return [part_label(known.factors, label) for label in known.labels]
+    return [f"{'state' if axis == 'state' else 'dimension'} {i}" for i in range(size)]
+
+
+def structure_of(beliefs: xr.Dataset) -> Structure:
+    """The parts of the states, as far as the beliefs say."""
+    factors, labels = (json.loads(text(beliefs.attrs, name, "[]")) for name in ("factors", "labels"))
+    return Structure(factors=tuple(factors), labels=tuple(map(tuple, labels)))
+
+
+def part_label(names: Sequence[str], values: Sequence[Any]) -> str:
+    """What a state of several parts is called: `a = 1, b = 0`."""
+    return ", ".join(f"{name} = {value:g}" for name, value in zip(names, values, strict=True))
+
+
+def series_names(dataset: xr.Dataset) -> list[str]:
+    """What the independent series are called, `series 2`; none where there is only one."""
+    labels = dataset["sequence"].values if "sequence" in dataset.coords else range(dataset.sizes.get("sequence", 0))
+    return [f"series {label}" for label in labels]
 
 
 def at_step(step: int, time: np.ndarray | None) -> str:
@@ -65,9 +89,17 @@ def at_step(step: int, time: np.ndarray | None) -> str:
 
 
 def place(worst: str, time: np.ndarray | None) -> str:
-    """Where a finding is worst; a time step with its label."""
-    step = re.fullmatch(r"t = (\d+)", worst)
-    return at_step(int(step.group(1)), time) if step else worst if worst != "-" else NOTHING
+    """Where a finding is worst; a time step (of a series) with its label."""
+    step = re.fullmatch(r"(series .*, )?t = (\d+)", worst, re.DOTALL)
+    if step:
+        return f"{step[1] or ''}{at_step(int(step[2]), time)}"
+    return worst if worst != "-" else NOTHING
+
+
+def located(worst: str, time: np.ndarray | None) -> str:
+    """The same as part of a sentence: `at t = 17`, `in series 2 at t = 17`."""
+    series, comma, step = place(worst, time).rpartition(", ")
+    return f"in {series} at {step}" if comma and series.startswith("series ") else f"at {place(worst, time)}"
 
 
 def joined(words: list[str]) -> str:

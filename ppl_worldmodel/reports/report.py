@@ -74,7 +74,7 @@ def page_of(run: xr.DataTree) -> str:
         compared=sections.compared(engines, known=known, truth=truth),
         beliefs=sections.beliefs(engines, look, parameters_from=parameters_from),
         where=sections.where(engines, findings, look),
-        data=sections.data(engines),
+        data=sections.data(engines, findings),
         parameter_pictures=sections.parameters(engines, look, truth, learned),
         parameter_rows=learned,
         has_truth=bool(truth),

@@ -9,7 +9,7 @@ import xarray as xr
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.reports.belief_figures import Drawn, Pair, belief_figure
 from ppl_worldmodel.reports.data_figures import Fixed, data_figure, fixed
-from ppl_worldmodel.reports.distance_figures import distance_figure
+from ppl_worldmodel.reports.distance_figures import distance_figure, worst_series
 from ppl_worldmodel.reports.figures import Picture
 from ppl_worldmodel.reports.forest_figure import forest
 from ppl_worldmodel.reports.looks import Look
@@ -83,14 +83,15 @@ def where(engines: Engines, findings: tuple[Finding, ...], look: Mapping[str, Lo
     return [picture for picture in pictures if picture is not None]
 
 
-def data(engines: Engines) -> DataSection:
-    """The data, as the first engine that holds them has them."""
+def data(engines: Engines, findings: tuple[Finding, ...]) -> DataSection:
+    """The data, as the first engine that holds them has them; of several series first those whose beliefs differ most."""
     observed, given = (
         next((found for tree in engines.values() if (found := group(tree, name)) is not None), xr.Dataset())
         for name in ("observed_data", "constant_data")
     )
+    first = worst_series(findings, engines)
     drawn = [
-        [picture for name in dataset.data_vars if (picture := data_figure(dataset, str(name))) is not None]
+        [picture for name in dataset.data_vars if (picture := data_figure(dataset, str(name), first)) is not None]
         for dataset in (observed, given)
     ]
     return DataSection(drawn[0], drawn[1], fixed(given))
@@ -119,14 +120,14 @@ def _first(engines: Engines, engine: str) -> str | None:
 
 
 def _points(tree: xr.DataTree) -> tuple[str, np.ndarray] | None:
-    """The observed series, if there is a single one and the state is a single number on about the same scale."""
+    """The observed series (*sequence, time), if there is one and the state is a single number on about the same scale."""
     state, observed = group(tree, "beliefs"), group(tree, "observed_data")
     if state is None or observed is None or state.sizes.get("dim") != 1 or len(observed.data_vars) != 1:
         return None
     name, series = next(iter(observed.data_vars.items()))
-    if series.dims != ("time",) or series.dtype.kind not in "iuf" or "smoothed" not in state:
+    if set(series.dims) - {"sequence"} != {"time"} or series.dtype.kind not in "iuf" or "smoothed" not in state:
         return None
-    values, means = series.values.astype(float), state["smoothed"].values[:, 0]
+    values, means = series.transpose(..., "time").values.astype(float), state["smoothed"].values[..., 0]
     if values.shape != means.shape or not np.isfinite(values).any() or not np.isfinite(means).any():
         return None
     near = abs(np.nanmedian(values) - np.nanmedian(means)) <= 2.0 * (np.nanstd(values) + np.nanstd(means))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 from ppl_worldmodel.reports.looks import called
-from ppl_worldmodel.reports.names import joined, number, place
+from ppl_worldmodel.reports.names import joined, located, number, place
 
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
 _IN_WORDS = {"total variation": "in total variation"}
@@ -69,7 +69,7 @@ def phrase(finding: Finding, time: np.ndarray | None = None, *, whose: str = "")
         side = "below" if finding.distance >= 0 else "above"
         return f"{whose} ELBO is {amount(abs(finding.distance), 'nats')} {side} the log evidence"
     if about == "beliefs":
-        return f"{whose} {_short(finding)} are off by {off} at {where}"
+        return f"{whose} {_short(finding)} are off by {off} {located(finding.worst, time)}"
     if about == "truth":
         return f"{whose} posterior makes the truth implausible (its mean of {where} is off by {off}, joint p = {finding.p:.1g})"
     if about == "parameters":

@@ -40,6 +40,24 @@ def test_the_joint_p_finds_one_large_deviation_among_many() -> None:
     assert joint_p(normal_p(z)) < ALPHA
 
 
+def test_values_that_are_exactly_one_do_not_hide_a_small_one() -> None:
+    random = np.random.default_rng(2)
+    probability, draws = random.uniform(0.05, 0.95, 480), np.full(480, 600.0)
+    share = random.binomial(600, probability) / 600
+    assert (binomial_p(share, probability, draws) == 1.0).any()
+    assert joint_p(binomial_p(share, probability, draws)) > 0.01
+    share[7] = probability[7] + 6 * np.sqrt(probability[7] * (1 - probability[7]) / 600)
+    assert joint_p(binomial_p(share, probability, draws)) < ALPHA
+
+
+def test_the_joint_p_of_shares_keeps_its_level() -> None:
+    random = np.random.default_rng(3)
+    probability = random.uniform(0.01, 0.99, (4000, 200))
+    found = binomial_p(random.binomial(300, probability) / 300, probability, np.full(probability.shape, 300.0))
+    rejected = np.mean([joint_p(p) < 0.01 for p in found])
+    assert rejected < 0.01 + 4 * np.sqrt(0.01 * 0.99 / 4000)
+
+
 def test_the_joint_p_leaves_out_what_is_not_a_number() -> None:
     assert joint_p(np.array([0.3, np.nan])) == pytest.approx(0.3)
     assert np.isnan(joint_p(np.array([np.nan])))

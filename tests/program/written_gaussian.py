@@ -11,6 +11,8 @@ from numpyro import handlers
 from numpyro.contrib.control_flow import scan
 from numpyro.infer.reparam import LocScaleReparam, TransformReparam
 
+from .written_gaussian_plates import coupled_plate, plate, plate_of_vectors
+
 rng = np.random.default_rng(5)
 STEPS = 6
 Y = 2.0 + rng.normal(size=STEPS)
@@ -230,49 +232,6 @@ def masked(y: Any, mask: Any) -> Any:
         return x, x
 
     return scan(step, numpyro.sample("x0", dist.Normal(0.0, 1.0)), (y, mask))[1]
-
-
-def plate(y: Any) -> Any:
-    """Two sequences in a plate inside the step, each with its own scale under a shared prior."""
-    with numpyro.plate("series", 2):
-        size = scale()
-        start = numpyro.sample("x0", dist.Normal(0.0, 1.0))
-
-    def step(x: Any, y: Any) -> Any:
-        with numpyro.plate("series", 2):
-            x = numpyro.sample("x", dist.Normal(0.9 * x, size))
-            numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
-        return x, x
-
-    return scan(step, start, y)[1]
-
-
-def plate_of_vectors(y: Any, lengths: Any) -> Any:
-    """Sequences of vectors, of different lengths, with two things seen of each."""
-    with numpyro.plate("series", 2, dim=-2):
-        start = numpyro.sample("x0", dist.MultivariateNormal(jnp.zeros(2), S).expand([2, 1]))
-
-    def step(carry: Any, y: Any) -> Any:
-        x, time = carry
-        with numpyro.plate("series", 2, dim=-2), handlers.mask(mask=(time < lengths)[:, None]):
-            x = numpyro.sample("x", dist.MultivariateNormal(x @ A.T, S))
-            with numpyro.plate("sensors", 2, dim=-1):
-                numpyro.sample("y", dist.Normal(x[..., 0] * jnp.array([1.0, 2.0]), 1.0), obs=y)
-        return (x, time + 1), x
-
-    return scan(step, (start, 0), y)[1]
-
-
-def coupled_plate(y: Any) -> Any:
-    """A plate that is only a vector: its entries depend on each other, so it is one sequence."""
-
-    def step(x: Any, y: Any) -> Any:
-        with numpyro.plate("coordinates", 2):
-            x = numpyro.sample("x", dist.Normal(A @ x, jnp.array([0.5, 0.8])))
-            numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
-        return x, x
-
-    return scan(step, jnp.zeros(2), y)[1]
 
 
 def reparametrised(y: Any) -> Any:

@@ -19,7 +19,7 @@ from ppl_worldmodel.reports import report as module
 from ppl_worldmodel.reports.report import page_of, report
 from ppl_worldmodel.reports.sentence import sentence
 
-from . import trees
+from . import several, trees
 
 RUNS = {
     "finite, known": trees.finite_known,
@@ -27,6 +27,9 @@ RUNS = {
     "finite, learned": trees.finite_learned,
     "Gaussian, known": trees.gaussian_known,
     "three dimensions": lambda: trees.gaussian_known(dims=3),
+    "several series": several.finite_series,
+    "several Gaussian series": several.gaussian_series,
+    "a state of several parts": several.product,
 }
 
 
@@ -113,7 +116,7 @@ def test_what_the_model_says_is_text(drawn: tuple[xr.DataTree, str]) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;/pre&gt;&lt;script&gt;alert(2)" in page
-    if "state" in run["engines/exact/beliefs"].dims:
+    if "state" in run["engines/exact/beliefs"].coords:
         assert "<b>" not in page
 
 
@@ -145,7 +148,9 @@ def test_distances_drawn_are_those_of_the_findings(drawn: tuple[xr.DataTree, str
             assert found.distance.max() == pytest.approx(finding.distance, rel=1e-12)
             assert found.upper.max() == pytest.approx(finding.upper, rel=1e-12)
             assert found.distance.size == finding.n
-            assert finding.worst == f"t = {found.step[found.distance.argmax()]}"
+            step, series = f"t = {found.step[found.distance.argmax()]}", found.series
+            number = "" if series is None else f"series {series[found.distance.argmax()]}, "
+            assert finding.worst == number + step
 
 
 def test_parameters_stand_as_they_were_drawn() -> None:

@@ -1,0 +1,81 @@
+"""What are the axes of a program's sites?  Time in front for those of the step; and the plate of its independent series."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpyro import handlers
+from numpyro.distributions import ImproperUniform
+from numpyro.primitives import Messenger
+
+from ppl_worldmodel.exact import Structure
+from ppl_worldmodel.program.likelihood import unmasked
+from ppl_worldmodel.program.missing import observe
+from ppl_worldmodel.program.sites import bare, placeholder
+
+
+class Named(NamedTuple):
+    """A sample site as one run of the program shows it: its value, and a name for each of its axes.
+
+    seen  the value, NaN where it was masked
+    """
+
+    value: np.ndarray
+    dims: tuple[str, ...]
+    observed: bool
+    seen: np.ndarray
+
+
+class _Start(Messenger):
+    """Give sites that cannot be sampled (flat densities) some value."""
+
+    def process_message(self, msg):
+        if msg["type"] == "sample" and msg["value"] is None and isinstance(bare(msg["fn"]), ImproperUniform):
+            msg["value"] = placeholder(msg["fn"])
+
+
+def sites(model: Callable, data: Mapping[str, Any], structure: Structure) -> dict[str, Named]:
+    """Every sample site of the program. `structure` says how many sequences there are, and which sites are the state."""
+    with handlers.trace() as trace, handlers.seed(rng_seed=0), _Start():
+        observe(model)(**data)
+    drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
+    plates = {
+        frame.name
+        for name in (*structure.states, *structure.initials)
+        for frame in (drawn[name]["cond_indep_stack"] if name in drawn else ())
+        if frame.size == structure.sequences
+    }
+    return {name: _named(name, site, structure.sequences, plates) for name, site in drawn.items()}
+
+
+def dims(name: str, count: int, *, time: bool = False, sequence: int | None = None) -> tuple[str, ...]:
+    """Names of the `count` axes of a variable: `time` the first one, `sequence` the one given, else by their numbers."""
+    called = [f"{name}_dim_{i}" for i in range(count)]
+    if time and count:
+        called[0] = "time"
+    if sequence is not None:
+        called[sequence] = "sequence"
+    return tuple(called)
+
+
+def _named(name: str, site: dict, sequences: int, plates: set[str]) -> Named:
+    value, in_step = np.asarray(site["value"]), bool(site.get("_control_flow_done", False))
+    event = site["fn"].event_dim
+    # Without a plate, a batch of states in the place next to time is the sequences.
+    axes = [value.ndim - event + frame.dim for frame in site["cond_indep_stack"] if frame.name in plates]
+    axes = axes or ([] if plates else [1 if in_step else 0])
+    fits = sequences and len(axes) == 1 and int(in_step) <= axes[0] < value.ndim and value.shape[axes[0]] == sequences
+    return Named(
+        value,
+        dims(name, value.ndim, time=in_step, sequence=axes[0] if fits and (in_step or plates) else None),
+        site["is_observed"],
+        _seen(site["fn"], value),
+    )
+
+
+def _seen(fn: Any, value: np.ndarray) -> np.ndarray:
+    """The value with NaN where a mask leaves it out; a mask of a whole vector leaves out all of it."""
+    if value.dtype.kind not in "biuf":
+        return value
+    kept = np.asarray(unmasked(fn, value.shape))
+    return value if kept.all() else np.where(kept, value.astype(float), np.nan)

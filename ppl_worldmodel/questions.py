@@ -1,0 +1,109 @@
+"""What is asked of which engine?  The engines that can answer about a program, and the parameters at which they are asked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.errors import WorldModelError
+from ppl_worldmodel.exact import FiniteState, Structure
+from ppl_worldmodel.infer.axes import sites
+from ppl_worldmodel.program.load import Loaded
+from ppl_worldmodel.program.read import Plan, System
+
+ENGINES = ("exact", "nuts", "svi", "svi_full_rank", "gibbs")
+Say = Callable[[str], None]
+
+
+def answering(engines: Sequence[str], known: bool, system: System, plan: Plan, say: Say) -> list[str]:
+    """The engines that can answer, in order: those asked for, else all of them; a wrong or inapplicable name is refused.
+
+    Learned parameters: NUTS and SVI. Given ones: gibbs samples the states of any finite program, NUTS and SVI those of a continuous
+    one, if their density is proper (SVI), or a density at all (NUTS).
+    """
+    answers, why = _answers(known, system, plan)
+    for name in engines:
+        if name not in ENGINES:
+            raise WorldModelError(f"there is no engine '{name}': choose from {', '.join(ENGINES)}")
+        if name not in answers and name != "exact":
+            state = "a finite state" if isinstance(system, FiniteState) else "a continuous state"
+            question = "at known parameters" if known else "when parameters are learned"
+            raise WorldModelError(
+                f"the engine '{name}' does not answer about {state} {question}{f' ({why})' if why else ''}: choose from "
+                f"{', '.join(['exact', *answers])}"
+            )
+    if why and not engines:
+        say(f"{why}: engines {', '.join(['exact', *answers])}")
+    return [name for name in (["exact", *answers] if known else answers) if not engines or name in engines]
+
+
+def _answers(known: bool, system: System, plan: Plan) -> tuple[list[str], str]:
+    """The engines beside the exact one, and why some are missing."""
+    if not known:
+        return ["nuts", "svi", "svi_full_rank"], ""
+    if isinstance(system, FiniteState):
+        return ["gibbs"], ""
+    if plan.diffuse:
+        return (
+            [],
+            "the first state has infinite variance, so that the program has no density to sample from: write ImproperUniform",
+        )
+    if system.diffuse is not None:
+        return ["nuts"], "the first state has a flat density, from which SVI has no draws to start from"
+    return ["nuts", "svi", "svi_full_rank"], ""
+
+
+def same_observations(model: Callable, data: Mapping[str, Any], structure: Structure) -> list[str]:
+    """The observed sites of which all series have the same observations: most likely columns are missing."""
+    if structure.sequences < 2:
+        return []
+    found = sites(model, data, structure)
+    several = {name: found[name] for name in structure.observed if name in found and "sequence" in found[name].dims}
+    first = {name: np.take(site.seen, [0], site.dims.index("sequence")) for name, site in several.items()}
+    return [
+        name
+        for name, site in several.items()
+        if np.array_equal(np.broadcast_to(first[name], site.seen.shape), site.seen, equal_nan=True)
+    ]
+
+
+def asked_at(
+    loaded: Loaded,
+    data: Mapping[str, Any],
+    names: Sequence[str],
+    parameters: Mapping[str, Any] | None,
+    learner: Callable[..., xr.DataTree],
+    key: jax.Array,
+    say: Say,
+) -> tuple[dict[str, np.ndarray], str]:
+    """The parameters of a known run, {name: value}, and where they come from.
+
+    names    of the program's parameters; `learner` learns them where nobody says their values
+    """
+    if parameters:
+        return {name: np.asarray(value) for name, value in parameters.items()}, "given by the caller"
+    if loaded.truth is not None:
+        return loaded.truth, f"the truth of the model '{loaded.name}'"
+    if not names:
+        return {}, "the program has none"
+    say("no truth is known: learning the posterior mean with nuts first ...")
+    return means(learner(loaded.model, data, key), names), "the posterior mean of a NUTS run on these data"
+
+
+def means(learned: xr.DataTree, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The posterior means of the parameters (and not of what the program computes from them)."""
+    found = learned["posterior"].to_dataset().mean(("chain", "draw"))
+    return {name: found[name].values for name in names}
+
+
+def centre(
+    loaded: Loaded, names: Sequence[str], results: Mapping[str, xr.DataTree], simulated: bool
+) -> tuple[dict[str, np.ndarray] | None, str]:
+    """Where the exact beliefs of a learned run are drawn, for the eye only: at the truth, else at the posterior mean."""
+    if simulated and loaded.truth is not None:
+        return loaded.truth, "the truth of the simulation"
+    if "nuts" not in results:
+        return None, "learned"
+    return means(results["nuts"], names), "the posterior mean of NUTS"

@@ -1,0 +1,83 @@
+"""Are the engines that can answer the ones that are asked?  And is a wrong name told from an inapplicable one?"""
+
+from typing import Any
+
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.contrib.control_flow import scan
+
+from ppl_worldmodel.errors import WorldModelError
+from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.questions import answering, same_observations
+
+from .program import written_finite, written_gaussian
+
+SAMPLERS = ["nuts", "svi", "svi_full_rank"]
+
+
+def answers(written: Any, known: bool = True, engines: tuple[str, ...] = ()) -> tuple[list[str], str]:
+    said: list[str] = []
+    found = answering(engines, known, *examine(written.model, written.data), said.append)
+    return found, " ".join(said)
+
+
+@pytest.mark.parametrize("name", ["factorial", "second order", "semi-Markov", "plate", "ragged"])
+def test_gibbs_answers_about_every_finite_state(name: str) -> None:
+    assert answers(written_finite.WRITTEN[name])[0] == ["exact", "gibbs"]
+    assert answers(written_finite.WRITTEN[name], known=False)[0] == SAMPLERS
+
+
+@pytest.mark.parametrize("name", ["companion form", "plate", "singular noise"])
+def test_nuts_and_svi_answer_about_continuous_states(name: str) -> None:
+    assert answers(written_gaussian.WRITTEN[name]) == (["exact", *SAMPLERS], "")
+    assert answers(written_gaussian.WRITTEN[name], engines=("svi", "exact"))[0] == ["exact", "svi"]
+
+
+def test_svi_has_no_draws_of_a_flat_density() -> None:
+    flat = written_gaussian.WRITTEN["diffuse trend"]
+    found, said = answers(flat)
+    assert found == ["exact", "nuts"]
+    assert "flat density" in said
+    assert answers(flat, known=False)[0] == SAMPLERS  # the first state is integrated out then
+    with pytest.raises(WorldModelError, match=r"'svi' does not answer .* flat density.*: choose from exact, nuts$"):
+        answers(flat, engines=("svi",))
+
+
+def test_an_infinite_variance_is_no_density() -> None:
+    def model(y: Any) -> None:
+        def step(x: Any, y: Any) -> Any:
+            x = numpyro.sample("x", dist.Normal(x, 1.0))
+            numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+            return x, None
+
+        scan(step, numpyro.sample("x0", dist.Normal(0.0, np.inf)), y)
+
+    found, said = answers(written_gaussian.Written(model, {"y": np.arange(4.0)}, ("x0", "x")))
+    assert found == ["exact"]
+    assert "write ImproperUniform" in said
+
+
+def test_wrong_names() -> None:
+    plate = written_finite.WRITTEN["plate"]
+    with pytest.raises(WorldModelError, match="there is no engine 'nutz'"):
+        answers(plate, engines=("nutz",))
+    with pytest.raises(
+        WorldModelError,
+        match=r"'nuts' does not answer about a finite state at known parameters: choose from exact, gibbs$",
+    ):
+        answers(plate, engines=("nuts",))
+    with pytest.raises(
+        WorldModelError, match="'gibbs' does not answer about a finite state when parameters are learned"
+    ):
+        answers(plate, known=False, engines=("gibbs",))
+
+
+def test_series_that_all_have_the_same_observations_are_noticed() -> None:
+    plate = written_gaussian.WRITTEN["plate"]
+    for y, expected in ((plate.data["y"], []), (plate.data["y"][:, 0], ["y"]), (np.zeros((6, 2)), ["y"])):
+        system, _ = examine(plate.model, {"y": y})
+        assert same_observations(plate.model, {"y": y}, system.structure) == expected
+    one = written_gaussian.WRITTEN["companion form"]
+    assert same_observations(one.model, one.data, examine(one.model, one.data)[0].structure) == []
