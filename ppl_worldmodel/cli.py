@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   worldmodel check nile                                learn the parameters, check NUTS and SVI, write out/nile/report.html
   worldmodel check two_state_pomdp --known             at the true parameters: exact filter and smoother against Gibbs
   worldmodel check my_model.py --data my.csv --column observations=flow
+  worldmodel check cities.py --data cities.csv --column y=paris,rome,oslo    three series, one argument (a plate of three)
   worldmodel simulate tracker --steps 100 > track.csv
   worldmodel report out/nile/result.nc                 draw the page again
 
