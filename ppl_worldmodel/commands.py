@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from ppl_worldmodel.reports.report import report as draw
 from ppl_worldmodel.reports.table import as_table
 from ppl_worldmodel.run import run
 from ppl_worldmodel.terminal import err, out
+from ppl_worldmodel.writing import write_whole
 
 # What to do about an argument that has no value.
 REMEDY = "name its column with --column NAME=COLUMN, or its value with --set NAME=VALUE (a number, or a list such as [30,25])"
@@ -36,6 +35,9 @@ REMEDY_FORWARD = (
 def check(options: argparse.Namespace) -> int:
     """`worldmodel check`: run, print the table, write report.html and result.nc."""
     loaded = load(options.model)
+    folder = Path(options.out or f"out/{loaded.name}{'_known' if options.known else ''}")
+    if folder.exists() and not folder.is_dir():
+        raise WorldModelError(f"'{folder}' is a file: give the folder that report.html and result.nc go to")
     extra = _settings(options.set)
     data, data_from, simulated = _data(loaded, options, extra)
     check_arguments(loaded.model, data, remedy=REMEDY)
@@ -57,8 +59,6 @@ def check(options: argparse.Namespace) -> int:
         say=lambda line: err.print(line, markup=False),
         command="worldmodel " + shlex.join(options.command_line),
     )
-    folder = Path(options.out or f"out/{loaded.name}{'_known' if options.known else ''}")
-    folder.mkdir(parents=True, exist_ok=True)
     result = save(tree, folder / "result.nc")
     page = draw(tree, folder / "report.html")
     findings = from_dataset(tree["checks"].to_dataset())
@@ -107,7 +107,7 @@ def simulate(options: argparse.Namespace) -> int:
     table = pd.DataFrame(columns)
     text = json.dumps(table.to_dict(orient="list")) + "\n" if options.json else table.to_csv(index=False)
     if options.out:
-        _replace(Path(options.out), lambda temporary: temporary.write_text(text))
+        write_whole(Path(options.out), lambda temporary: temporary.write_text(text))
         err.print(f"wrote {options.out}", markup=False)
     else:
         sys.stdout.write(text)
@@ -158,7 +158,7 @@ def save(tree: xr.DataTree, path: Path) -> Path:
             str(name) for name, values in data.data_vars.items() if values.dtype.kind in "fiub" and values.size > 100
         ]
         encoding[group.path] = {name: {"zlib": True, "complevel": 4} for name in numeric}
-    _replace(path, lambda temporary: small.to_netcdf(temporary, engine="h5netcdf", encoding=encoding))
+    write_whole(path, lambda temporary: small.to_netcdf(temporary, engine="h5netcdf", encoding=encoding))
     return path
 
 
@@ -170,19 +170,6 @@ def _smallest(values: xr.DataArray) -> xr.DataArray:
         if values.min() >= np.iinfo(kind).min and values.max() <= np.iinfo(kind).max:
             return values.astype(kind)
     return values
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write to a temporary file beside the target, then move it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _data(loaded: Loaded, options: argparse.Namespace, extra: Mapping[str, Any]) -> tuple[dict[str, Any], str, bool]:

@@ -193,3 +193,11 @@ def test_wrong_results(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no file 'gone.nc'" in fails(capsys, "report", "gone.nc")
     Path("text.nc").write_text("not NetCDF")
     assert "cannot be read as NetCDF" in fails(capsys, "report", "text.nc")
+
+
+def test_where_it_is_written_must_fit(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("folder").mkdir()
+    assert "'folder' is a folder" in fails(capsys, "simulate", "tracker", "--steps", "3", "--out", "folder")
+    Path("file").write_text("mine")
+    assert "'file' is a file" in fails(capsys, "check", "nile", "--fast", "--out", "file")
+    assert Path("file").read_text() == "mine"

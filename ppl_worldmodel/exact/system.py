@@ -67,7 +67,7 @@ class LinearGaussian(NamedTuple):
 
     observations has NaN where a component is missing. Arrays named in structure.varying have a leading axis `time`.
     diffuse      the first state is x_0 + diffuse @ delta with delta of a flat density of one over all of R^directions
-    log_factor   further terms of the log density of each step, which do not depend on the state (numpyro.factor)
+    log_factor   further terms of the log density of each step, which do not depend on the state (as of numpyro.factor)
     """
 
     initial_mean: Float[Array, " dim_x"]

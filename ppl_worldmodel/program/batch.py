@@ -36,6 +36,20 @@ class Batch:
         """The shape of an array with one entry for each sequence: (count,), or () without sequences."""
         return (self.count,) if self.shape else ()
 
+    def inside(self, batch_shape: tuple[int, ...]) -> bool:
+        """Does a site with this batch shape have all axes of sequences?"""
+        sizes = [size for size in self.shape if size > 1]
+        here = [batch_shape[dim] if -dim <= len(batch_shape) else 1 for dim in self.dims]
+        return here == sizes
+
+    def share(self, terms: Array) -> Array:
+        """Log densities by sequence, (*sequence,): what has no axis of sequences counts once, in equal shares."""
+        if not self.shape:
+            return terms.sum()
+        sizes = [size for size in self.shape if size > 1]
+        here = [np.shape(terms)[dim] if -dim <= np.ndim(terms) else 1 for dim in self.dims]
+        return self.front(terms).sum(axis=-1) * math.prod(here) / math.prod(sizes)
+
     def front(self, values: Array, event_dim: int = 0) -> Array:
         """What a site says, batch axes before `event_dim` event axes, as (*sequence, entries)."""
         if not self.shape:

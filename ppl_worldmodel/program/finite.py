@@ -12,7 +12,7 @@ from ppl_worldmodel.exact.system import FiniteState, Order, Structure
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.intercept import Beginning
-from ppl_worldmodel.program.likelihood import log_prob, probabilities
+from ppl_worldmodel.program.likelihood import log_density, probabilities
 from ppl_worldmodel.program.sites import Sample, is_delta
 from ppl_worldmodel.program.step import Step, kind
 from ppl_worldmodel.program.table import Listed, Table, label, spread
@@ -114,14 +114,8 @@ def seen(found: dict[str, Sample], step: Step, batch: Batch) -> Array:
     """log p of all that is observed in one step, and its factors, (*sequence,)."""
     total = jnp.zeros(batch.ends)
     for name in (*step.observed, *step.factors):
-        total = total + _log_terms(found[name], batch)
+        total = total + log_density(found[name], batch)
     return total
-
-
-def _log_terms(site: Sample, batch: Batch) -> Array:
-    """The log density of an observed site, (*sequence,)."""
-    terms = log_prob(site.fn, site.value)
-    return batch.front(jnp.asarray(terms if site.scale is None else terms * site.scale)).sum(axis=-1)
 
 
 def _likelihood(step: Step, batch: Batch, table: Table, transition: Array, homogeneous: bool) -> tuple[Order, Array]:
@@ -207,7 +201,7 @@ def _initial(step: Step, beginning: Beginning, batch: Batch, table: Table) -> tu
         found = jnp.ones(ends)
         for name in case:
             found = found * jnp.prod(_chosen(sites[name]).reshape(*batch.ends, -1), axis=-1)
-        return found, sum((_log_terms(sites[name], batch) for name in beginning.seen), jnp.zeros(ends))
+        return found, sum((log_density(sites[name], batch) for name in beginning.seen), jnp.zeros(ends))
 
     cases = {name: jnp.asarray(value) for name, value in listed.values.items()}
     chances, log_seen = jax.vmap(chance, axis_size=listed.size, out_axes=-1)(cases)

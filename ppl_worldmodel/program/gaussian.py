@@ -19,7 +19,7 @@ from ppl_worldmodel.exact.system import LinearGaussian, Order, Structure
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.dependence import taken_down
 from ppl_worldmodel.program.intercept import Beginning
-from ppl_worldmodel.program.moments import Moments, gaussian, joined, moments_of, sizes, split, stacked
+from ppl_worldmodel.program.moments import Moments, gaussian, joined, moments_of, observed, sizes, split, stacked
 from ppl_worldmodel.program.sites import bare
 from ppl_worldmodel.program.step import Step, kind
 from ppl_worldmodel.program.through import Through
@@ -124,7 +124,7 @@ def read_gaussian(step: Step, beginning: Beginning, batch: Batch, diffuse: froze
         observations=each["y"],
         structure=structure,
         diffuse=None if reach is None else jnp.pad(reach, [*pad, (0, extra), (0, 0)]),
-        log_factor=each["f"] if step.factors or beginning.seen else None,
+        log_factor=each["f"],
     )
 
 
@@ -184,17 +184,16 @@ def _initial(
 
     def at(vector: Array) -> tuple[Array, ...]:
         leaves, found = beginning.at(split(vector, sites, batch))
-        (mean, covariance, _), seen = (
-            joined([gaussian(found[name], batch) for name in some], batch) for some in (sites, beginning.seen)
-        )
-        return stacked([leaves[i] for i in step.names], step.before, batch), mean, covariance, *seen
+        mean, covariance, _ = joined([gaussian(found[name], batch) for name in sites], batch)
+        seen, log_rest = observed([found[name] for name in beginning.seen], batch)
+        return stacked([leaves[i] for i in step.names], step.before, batch), mean, covariance, *seen, log_rest
 
     if not sites:
         leaves = jax.tree.leaves(step.scan.init)
         mean = stacked([jnp.asarray(leaves[i], jnp.float_) for i in step.names], step.before, batch)
         return mean, jnp.zeros((*mean.shape, mean.shape[-1])), None, jnp.zeros(ends)
     zero = jnp.zeros(sum(sizes(sites, batch).values()))
-    constant, mean, covariance, y_mean, y_covariance, y = at(zero)
+    constant, mean, covariance, y_mean, y_covariance, y, log_rest = at(zero)
     U, N, _, H, *_ = jax.jacfwd(at)(zero)
     wide = _coordinates(sites, list(diffuse), batch)
     known = np.ones(zero.size)
@@ -214,7 +213,7 @@ def _initial(
         condition = jax.vmap(_seen_before) if batch else _seen_before
         mean, covariance, log_seen = condition(mean, covariance, y, H, y_mean, y_covariance)
     reach = (U @ through)[..., wide] if wide.size else None
-    return constant + _apply(U, mean), U @ covariance @ jnp.swapaxes(U, -1, -2), reach, log_seen
+    return constant + _apply(U, mean), U @ covariance @ jnp.swapaxes(U, -1, -2), reach, log_seen + log_rest
 
 
 def _seen_before(mean: Array, covariance: Array, y: Array, H: Array, d: Array, R: Array) -> kalman.Corrected:

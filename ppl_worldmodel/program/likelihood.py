@@ -12,6 +12,9 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions.util import sum_rightmost
 
+from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.sites import Sample
+
 
 def log_prob(fn: dist.Distribution, value: Any) -> Array:
     """log p(value) with shape fn.batch_shape; -inf outside the support of a categorical or Bernoulli distribution."""
@@ -32,6 +35,12 @@ def log_prob(fn: dist.Distribution, value: Any) -> Array:
         possible = (chosen > 0) & inside
         return jnp.where(possible, jnp.log(jnp.where(possible, chosen, 1.0)), -jnp.inf)
     return fn.log_prob(value)
+
+
+def log_density(site: Sample, batch: Batch) -> Array:
+    """The log density of an observed site or a factor, (*sequence,)."""
+    terms = jnp.asarray(log_prob(site.fn, site.value))
+    return batch.share(terms if site.scale is None else terms * site.scale)
 
 
 def probabilities(fn: dist.Distribution) -> Array:

@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.likelihood import log_prob, unmasked
+from ppl_worldmodel.program.likelihood import log_density, unmasked
 from ppl_worldmodel.program.sites import Sample, bare
 from ppl_worldmodel.program.step import Step, kind
 
@@ -40,13 +40,18 @@ def moments_of(step: Step, batch: Batch) -> Callable[[Any, Any, Any], tuple[list
     def moments(state: dict[int, Array], latents: dict[str, Array], inputs: Any) -> tuple[list[Any], Moments]:
         after, sites = step.run(state, latents, inputs)
         w_mean, w_covariance, _ = joined([gaussian(sites[name], batch) for name in step.latents], batch)
-        seen = joined([gaussian(sites[name], batch) for name in step.observed], batch)
-        factors = [log_prob(sites[name].fn, sites[name].value) for name in step.factors]
-        log_factor = sum((batch.front(factor).sum(axis=-1) for factor in factors), jnp.zeros(batch.ends))
+        seen, log_factor = observed([sites[name] for name in (*step.observed, *step.factors)], batch)
         new = [jnp.asarray(after[i], jnp.float_) for i in step.names]
         return new, Moments(w_mean, w_covariance, *seen, log_factor)
 
     return moments
+
+
+def observed(sites: list[Sample], batch: Batch) -> tuple[tuple[Array, Array, Array], Array]:
+    """The Gaussian sites that each sequence has, joined, and the log density of all else, (*sequence,)."""
+    own = [site for site in sites if not isinstance(bare(site.fn), dist.Unit) and batch.inside(site.fn.batch_shape)]
+    rest = [log_density(site, batch) for site in sites if not any(site is other for other in own)]
+    return joined([gaussian(site, batch) for site in own], batch), sum(rest, jnp.zeros(batch.ends))
 
 
 def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:

@@ -126,7 +126,7 @@ def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Bat
     discrete = {name: site.fn.support.is_discrete for name, site in step.latents.items()}
     if not discrete:
         discrete = {name: site.fn.support.is_discrete for name, site in beginning.sites.items()}
-    batch = sequences(step) if plan.separate else Batch()
+    batch = sequences(step, beginning) if plan.separate else Batch()
     if all(discrete.values()):
         table = plan.table or tabulate(step, beginning, batch)
         return read_finite(step, beginning, batch, table), batch, table
@@ -156,7 +156,7 @@ def _look(
             step = take_apart(scan, beginning)
             system, batch, table = system_of(step, beginning, plan)
             faults = faults_of(system, step, beginning, batch, table)
-            far = coupling(step, batch, table, jax.random.key(2)) if batch else jnp.zeros(())
+            far = coupling(step, beginning, batch, table) if batch else jnp.zeros(())
             wide = infinite(beginning) if table is None else {}
             seen.append(_Seen(system, faults, {}, far, wide))
 
@@ -178,7 +178,7 @@ def _table(program: Callable, arguments: dict[str, Any], values: Mapping[str, Ar
 
     def on_scan(scan: Scan, beginning: Beginning) -> None:
         step = take_apart(scan, beginning)
-        tables.append(tabulate(step, beginning, sequences(step) if plan.separate else Batch()))
+        tables.append(tabulate(step, beginning, sequences(step, beginning) if plan.separate else Batch()))
 
     with handlers.block(), Collect(None, values, set(plan.start.sites), jax.random.key(0)):
         Intercept(program, plan.start, on_scan)(**arguments)

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +22,7 @@ from ppl_worldmodel.reports.names import group, joined, text, time_labels, unpac
 from ppl_worldmodel.reports.parameters import given_rows, parameter_rows
 from ppl_worldmodel.reports.rows import finding_rows
 from ppl_worldmodel.reports.sentence import overall, sentence
+from ppl_worldmodel.writing import write_whole
 
 _HERE = "ppl_worldmodel.reports"
 
@@ -30,16 +30,11 @@ _HERE = "ppl_worldmodel.reports"
 def report(run: xr.DataTree | Mapping[str, xr.DataTree], path: str | Path) -> Path:
     """Draw the page of a run, or of {engine name: result}, into the file `path`, and return its path.
 
-    The file is complete or not there: it is written beside its place and then moved into it.
+    The file is complete or not there.
     """
     path = Path(path)
     page = page_of(as_run(run))
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path
 
 
