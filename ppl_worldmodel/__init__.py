@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ppl_worldmodel.infer.exact import exact_engine
     from ppl_worldmodel.infer.gibbs import gibbs
     from ppl_worldmodel.infer.nuts import nuts
+    from ppl_worldmodel.infer.smc import smc
     from ppl_worldmodel.infer.svi import svi
     from ppl_worldmodel.program import given, marginalize, read, simulate
     from ppl_worldmodel.program.load import load
@@ -37,10 +38,11 @@ _HOME = {
     "read": "program.read",
     "report": "reports.report",
     "simulate": "program.simulate",
+    "smc": "infer.smc",
     "svi": "infer.svi",
 }
 __all__ = [
-    "check", "exact_engine", "gibbs", "given", "load", "marginalize", "nuts", "read", "report", "simulate", "svi",
+    "check", "exact_engine", "gibbs", "given", "load", "marginalize", "nuts", "read", "report", "simulate", "smc", "svi",
 ]  # fmt: skip
 
 

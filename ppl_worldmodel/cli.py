@@ -119,7 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the parameter values to ask at")
     check.add_argument(
-        "--engines", default="", metavar="NAMES", help="of exact, nuts, svi, svi_full_rank, gibbs; comma-separated"
+        "--engines", default="", metavar="NAMES", help="of exact, nuts, gibbs, svi, svi_full_rank, smc; comma-separated"
+    )
+    check.add_argument(
+        "--prefixes",
+        action="store_true",
+        help="with --known: sample the filtered and predicted beliefs of every time step, one posterior for each prefix",
     )
     check.add_argument("--out", metavar="DIR", help="where report.html and result.nc go (default out/MODEL)")
     check.add_argument(

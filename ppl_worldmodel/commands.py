@@ -43,6 +43,8 @@ def check(options: argparse.Namespace) -> int:
     check_arguments(loaded.model, data, remedy=REMEDY)
     if options.parameters and not options.known:
         raise WorldModelError("--parameters gives values to ask at: add --known")
+    if options.prefixes and not options.known:
+        raise WorldModelError("--prefixes samples the filtered beliefs at given parameters: add --known")
     shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in data.items())
     err.print(f"data: {shapes}", markup=False)
     tree = run(
@@ -55,6 +57,7 @@ def check(options: argparse.Namespace) -> int:
         engines=[name for name in options.engines.split(",") if name],
         seed=options.seed,
         fast=options.fast,
+        prefixes=options.prefixes,
         progress=err.is_terminal,
         say=lambda line: err.print(line, markup=False),
         command="worldmodel " + shlex.join(options.command_line),

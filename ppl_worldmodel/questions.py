@@ -7,21 +7,22 @@ import jax
 import numpy as np
 import xarray as xr
 
+from ppl_worldmodel.engines import ENGINES
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.exact import FiniteState, Structure
 from ppl_worldmodel.infer.axes import sites
 from ppl_worldmodel.program.load import Loaded
 from ppl_worldmodel.program.read import Plan, System
 
-ENGINES = ("exact", "nuts", "svi", "svi_full_rank", "gibbs")
 Say = Callable[[str], None]
 
 
 def answering(engines: Sequence[str], known: bool, system: System, plan: Plan, say: Say) -> list[str]:
     """The engines that can answer, in order: those asked for, else all of them; a wrong or inapplicable name is refused.
 
-    Learned parameters: NUTS and SVI. Given ones: gibbs samples the states of any finite program, NUTS and SVI those of a continuous
-    one, if their density is proper (SVI), or a density at all (NUTS).
+    Learned parameters: NUTS, SVI and, where every parameter is conjugate, gibbs. Given ones: gibbs samples the states of any
+    finite program, NUTS and SVI those of a continuous one, if their density is proper (SVI), or a density at all (NUTS), and
+    smc filters either.
     """
     answers, why = _answers(known, system, plan)
     for name in engines:
@@ -42,9 +43,9 @@ def answering(engines: Sequence[str], known: bool, system: System, plan: Plan, s
 def _answers(known: bool, system: System, plan: Plan) -> tuple[list[str], str]:
     """The engines beside the exact one, and why some are missing."""
     if not known:
-        return ["nuts", "svi", "svi_full_rank"], ""
+        return ["nuts", "gibbs", "svi", "svi_full_rank"], ""
     if isinstance(system, FiniteState):
-        return ["gibbs"], ""
+        return ["gibbs", "smc"], ""
     if plan.diffuse:
         return (
             [],
@@ -52,7 +53,7 @@ def _answers(known: bool, system: System, plan: Plan) -> tuple[list[str], str]:
         )
     if system.diffuse is not None:
         return ["nuts"], "the first state has a flat density, from which SVI has no draws to start from"
-    return ["nuts", "svi", "svi_full_rank"], ""
+    return ["nuts", "smc", "svi", "svi_full_rank"], ""
 
 
 def same_observations(model: Callable, data: Mapping[str, Any], structure: Structure) -> list[str]:

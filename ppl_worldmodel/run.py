@@ -16,16 +16,15 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
-from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.engines import ENGINES, engines_at
+from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.infer.exact import exact_engine
-from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
-from ppl_worldmodel.infer.svi import svi
 from ppl_worldmodel.program.load import Loaded
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.simulate import parameter_names
 from ppl_worldmodel.provenance import provenance
-from ppl_worldmodel.questions import ENGINES, answering, asked_at, centre, same_observations
+from ppl_worldmodel.questions import answering, asked_at, centre, same_observations
 
 
 def run(
@@ -39,6 +38,7 @@ def run(
     engines: Sequence[str] = (),
     seed: int = 0,
     fast: bool = False,
+    prefixes: bool = False,
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
     command: str = "",
@@ -50,6 +50,7 @@ def run(
     simulated   the data come from the model's `truth`, so that learned parameters can be checked against it
     engines     names out of ENGINES; none: those that apply
     fast        a tenth of the draws: to see that it runs, not to decide anything
+    prefixes    with known parameters, sample the filtered and predicted beliefs of every time step, not of a few
     """
     started = time.perf_counter()
     system, plan = examine(loaded.model, data)
@@ -73,21 +74,7 @@ def run(
     if known:
         learner = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)
         given, parameters_from = asked_at(loaded, data, names, parameters, learner, keys["nuts"], say)
-    makers: dict[str, Callable] = {
-        "exact": lambda: exact_engine(parameters=given),
-        "gibbs": lambda: gibbs(
-            parameters=given or {}, num_samples=size(10_000), num_warmup=size(500), prefixes=5, progress=progress
-        ),
-        "nuts": lambda: nuts(
-            parameters=given,
-            num_warmup=size(500),
-            num_samples=size(1000),
-            prefixes=3 if known else 0,
-            progress=progress,
-        ),
-        "svi": lambda: svi(parameters=given, num_steps=size(5000), progress=progress),
-        "svi_full_rank": lambda: svi(guide="full_rank", parameters=given, num_steps=size(5000), progress=progress),
-    }
+    makers = engines_at(given, size, prefixes=prefixes, progress=progress)
 
     def labelled(result: xr.DataTree) -> xr.DataTree:
         return _labelled(result, loaded.coords, loaded.units)
@@ -95,7 +82,13 @@ def run(
     results: dict[str, xr.DataTree] = {}
     for name in chosen:
         say(f"{name} ...")
-        results[name] = labelled(makers[name]()(loaded.model, data, keys[name]))
+        try:
+            results[name] = labelled(makers[name]()(loaded.model, data, keys[name]))
+        except NotExactlySolvable as error:
+            if name in engines:
+                raise
+            say(f"{name} does not apply: {str(error).splitlines()[0]}")
+            continue
         say(f"{name}: {results[name].attrs['algorithm']}, {results[name].attrs['seconds']:.1f} s")
     if not known and (not engines or "exact" in engines):
         at, parameters_from = centre(loaded, names, results, simulated)

@@ -1,12 +1,19 @@
-"""Are the candidate's beliefs the reference's?  Filtered against filtered, smoothed against smoothed, each step of each series."""
+"""Are the candidate's beliefs the reference's?  Filtered against filtered, smoothed against smoothed, each step of each series.
+
+Predicted beliefs are compared only where they were sampled: averages over parameters are compared by the other two.
+"""
 
 import xarray as xr
 
 from ppl_worldmodel.checks.distances import Distances, averaged, distances
 from ppl_worldmodel.checks.verdict import Finding, Verdict, judge
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.infer.beliefs import KINDS
 
-KINDS = ("filtered", "smoothed")
+
+def kinds(tree: xr.DataTree) -> tuple[str, ...]:
+    """The kinds of belief that a comparison with this result is about."""
+    return KINDS[1:] if averaged(tree) or tree.attrs.get("engine") == "exact" else KINDS
 
 
 def findings(
@@ -31,7 +38,7 @@ def findings(
     if candidate.attrs["family"] != reference.attrs["family"]:
         raise DataError("the two results are about states of different kinds: compare results of the same model")
     scale = tolerance if candidate.attrs["family"] == "FiniteState" else tolerance_sd
-    found = [(kind, distances(kind, candidate, reference)) for kind in KINDS]
+    found = [(kind, distances(kind, candidate, reference)) for kind in kinds(candidate)]
     return [_finding(kind, candidate, reference, each, scale, converged) for kind, each in found if each is not None]
 
 

@@ -12,12 +12,15 @@ import xarray as xr
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 
 RHAT, RHAT_APART, ESS_PER_CHAIN, PARETO_K = 1.01, 1.05, 100, 0.7
+SPREAD = 1.0  # nats: particles whose evidence varies more are too few (Pitt et al. 2012, J. Econometrics 171)
 
 
 def findings(candidate: xr.DataTree) -> list[Finding]:
     """One finding about the draws of an engine; none for the exact engine, which draws nothing."""
     if candidate.attrs["engine"] == "exact":
         return []
+    if candidate.attrs["engine"] == "smc":
+        return [_particles(candidate)]
     if "pareto_k" in candidate.attrs:
         return [_variational(candidate)]
     return [_markov_chain(candidate)]
@@ -86,6 +89,23 @@ def _markov_chain(candidate: xr.DataTree) -> Finding:
     return Finding(
         candidate.attrs["engine"], "itself", "convergence", int(table.sizes["entry"]), worst, float("nan"), float("nan"),
         float(rhat.max()), float(ess.min()), RHAT, "R-hat", verdict, why,
+    )  # fmt: skip
+
+
+def _particles(candidate: xr.DataTree) -> Finding:
+    """The fewest effective particles at any step, and how much the log evidence varies between replicates."""
+    said, terms = candidate.attrs, candidate["log_likelihood"].to_dataset()["log_predictive"]
+    each = terms.sum([dim for dim in terms.dims if dim != "chain"]).values
+    spread = float(each.std(ddof=1)) if each.size > 1 and np.isfinite(each).all() else np.inf
+    fewest, number, at = float(said["smallest_ess"]), int(said["num_particles"]), f"t = {said['smallest_ess_time']}"
+    why = f"at least {fewest:.0f} effective particles of {number} ({at}); log evidence of a replicate +- {spread:.2g} nats"
+    verdict: Verdict = "agrees"
+    if said["replicates_lost"] or fewest < ESS_PER_CHAIN or spread > SPREAD:
+        factor = max(ESS_PER_CHAIN / max(fewest, 1.0), spread**2 / SPREAD**2 if np.isfinite(spread) else 10.0, 2.0)
+        verdict, why = "undecided", f"{why}; about {int(np.ceil(number * factor)):,} particles would do"
+    return Finding(
+        said["engine"], "itself", "convergence", int(terms.sizes["time"]), at, float("nan"), float("nan"), fewest,
+        float("nan"), float(ESS_PER_CHAIN), "effective particles", verdict, why,
     )  # fmt: skip
 
 

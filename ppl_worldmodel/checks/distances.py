@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.verdict import binomial_p, joint_p, limit, normal_p
+from ppl_worldmodel.checks.verdict import ONE_SIDED, binomial_p, joint_p, two_sided_p
 
 
 class Distances(NamedTuple):
@@ -33,8 +33,8 @@ class Distances(NamedTuple):
 
     @property
     def upper(self) -> np.ndarray:
-        """Upper 95 % limits of the distances, all at once, (asked,)."""
-        return self.distance + limit(self.distance.size) * self.error
+        """Upper 95 % limit of each distance, (asked,)."""
+        return self.distance + ONE_SIDED * self.error
 
     @property
     def worst_series(self) -> list[int]:
@@ -59,7 +59,7 @@ def averaged(tree: xr.DataTree) -> bool:
 
 
 def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Distances | None:
-    """Distances of the filtered or smoothed beliefs; None where one of the two has none."""
+    """Distances of one kind of belief (predicted, filtered or smoothed); None where one of the two has none."""
     if "beliefs" not in candidate.children or "beliefs" not in reference.children:
         return None
     here, there = candidate.children["beliefs"].to_dataset(), reference.children["beliefs"].to_dataset()
@@ -71,9 +71,9 @@ def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Dist
     if not asked.any():
         return None
     if "state" in here[kind].dims:
-        found = _total_variation(kind, here, there, asked, averaged(candidate))
+        found = _total_variation(kind, here, there, asked, candidate)
     else:
-        found = _wasserstein(kind, here, there, asked)
+        found = _wasserstein(kind, here, there, asked, candidate)
     if "sequence" not in here[kind].dims:
         return found
     labels = there if "sequence" in there.coords else here
@@ -89,25 +89,29 @@ def _answered(kind: str, beliefs: xr.Dataset) -> np.ndarray:
     return found
 
 
-def _total_variation(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray, smooth: bool) -> Distances:
+def _total_variation(
+    kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray, candidate: xr.DataTree
+) -> Distances:
     share, probability = here[kind].values[asked], there[kind].values[asked]
     difference = share - probability
     error = np.hypot(_error(here, kind, "mcse", asked), _error(there, kind, "mcse", asked))
-    counted = not smooth and f"{kind}_ess" in here
+    counted = not averaged(candidate) and f"{kind}_ess" in here and "num_replicates" not in candidate.attrs
     if counted:
         # An indicator that never varied has no effective draws of its own: it gets the smallest of the others.
         ess = here[f"{kind}_ess"].values[asked]
         effective = np.where(np.isfinite(ess), ess, np.nanmin(ess) if np.isfinite(ess).any() else 1.0)
         error = np.maximum(error, np.sqrt(probability * (1.0 - probability) / effective))
     z = _scores(difference, error, probability)
-    p = joint_p(binomial_p(share, probability, effective) if counted else normal_p(z))
+    p = joint_p(binomial_p(share, probability, effective) if counted else two_sided_p(z, _freedom(candidate)))
     return Distances(
         np.nonzero(asked)[-1], 0.5 * np.abs(difference).sum(axis=-1), 0.5 * error.sum(axis=-1), "total variation",
         float(np.abs(z).max()), p,
     )  # fmt: skip
 
 
-def _wasserstein(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray) -> Distances:
+def _wasserstein(
+    kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray, candidate: xr.DataTree
+) -> Distances:
     mean_here, mean_there = here[kind].values[asked], there[kind].values[asked]
     variance_here, variance_there = (
         np.diagonal(beliefs[f"{kind}_covariance"].values[asked], axis1=-2, axis2=-1) for beliefs in (here, there)
@@ -125,8 +129,13 @@ def _wasserstein(kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarr
     error = np.where(known, 0.0, np.hypot(mean_error, variance_error / (2.0 * safe)) / safe)
     return Distances(
         np.nonzero(asked)[-1], distance.max(axis=-1), error.max(axis=-1), "standard deviations",
-        float(np.abs(z).max()), joint_p(normal_p(z)),
+        float(np.abs(z).max()), joint_p(two_sided_p(z, _freedom(candidate))),
     )  # fmt: skip
+
+
+def _freedom(candidate: xr.DataTree) -> float:
+    """Degrees of freedom of the standard errors: those from a few replicates are uncertain themselves."""
+    return float(candidate.attrs.get("num_replicates", np.inf)) - 1.0
 
 
 def _scores(difference: np.ndarray, error: np.ndarray, size: np.ndarray) -> np.ndarray:

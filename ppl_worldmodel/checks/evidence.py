@@ -1,4 +1,4 @@
-"""How much of the evidence does a guide miss?  KL(guide, posterior) = log evidence - ELBO, exact where the evidence is.
+"""Is the evidence right?  What a guide misses, KL(guide, posterior) = log evidence - ELBO; and a particle filter's estimate.
 
 Its tolerance follows from that of the beliefs: a shift of every one of n coordinates by d standard deviations is a divergence
 of n d^2 / 2 nats.
@@ -7,11 +7,15 @@ of n d^2 / 2 nats.
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.verdict import Finding, Verdict
+from ppl_worldmodel.checks.verdict import Finding, Verdict, judge, two_sided_p
+
+NATS = 0.1  # a Bayes factor of 1.1
 
 
 def findings(candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: float = 0.25) -> list[Finding]:
-    """One finding if the candidate has an ELBO and the reference the exact log evidence of the same question."""
+    """One finding if the candidate has an ELBO or an estimate, and the reference the exact log evidence of the same question."""
+    if "log_evidence_mcse" in candidate.attrs and "log_evidence" in reference.attrs:
+        return [_of_particles(candidate, reference)]
     if (
         "elbo" not in candidate.attrs
         or "log_evidence" not in reference.attrs
@@ -41,3 +45,19 @@ def findings(candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: fl
             float("nan"), gap, upper, tolerance, "nats", verdict, why,
         )
     ]  # fmt: skip
+
+
+def _of_particles(candidate: xr.DataTree, reference: xr.DataTree) -> Finding:
+    """A particle filter's estimate, which is exact in the limit; its tolerance is what changes a probability by a tenth."""
+    said, exact = candidate.attrs, float(reference.attrs["log_evidence"])
+    gap, error = np.array([said["log_evidence"] - exact]), np.array([said["log_evidence_mcse"]])
+    z = gap / error if error[0] > 0 else np.where(np.abs(gap) <= 1e-9 * (1.0 + abs(exact)), 0.0, np.inf)
+    p = float(two_sided_p(z, said["num_replicates"] - 1.0)[0])
+    verdict, upper, why = judge(
+        p=p, distance=np.abs(gap), error=error, tolerance=NATS, exact_in_the_limit=True,
+        draws=int(said["num_replicates"]) * int(said["num_particles"]), converged="agrees",
+    )  # fmt: skip
+    return Finding(
+        said["engine"], reference.attrs["engine"], "log evidence", 1, "-", float(np.abs(z)[0]), p, float(np.abs(gap)[0]), upper,
+        NATS, "nats", verdict, why,
+    )  # fmt: skip

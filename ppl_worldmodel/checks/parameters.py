@@ -10,7 +10,7 @@ import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p, judge, normal_p
+from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p, judge, two_sided_p
 
 
 def findings(
@@ -36,7 +36,7 @@ def findings(
         error.append((np.hypot(shift_error, widening_error) / sd_ref).ravel())
         labels.extend(_labels(name, mean.shape))
     scores, distances = np.concatenate(z), np.concatenate(distance)
-    p = joint_p(normal_p(scores))
+    p = joint_p(two_sided_p(scores))
     approximate = candidate.attrs["engine"].startswith("svi")
     draws = candidate["posterior"].sizes["chain"] * candidate["posterior"].sizes["draw"]
     verdict, upper, why = judge(

@@ -1,8 +1,10 @@
 """When does a candidate agree with its reference?  Two currencies: Monte Carlo error, and a distance that matters in practice.
 
 A verdict is one of three. With an engine that is exact in the limit (MCMC), a difference that Monte Carlo error cannot explain
-(joint p < ALPHA) is `disagrees`, however small: something is wrong. Otherwise it `agrees` if the upper confidence limit of every
-distance is within the tolerance, and is `undecided` if that limit is too wide; then it says how many draws would do.
+(joint p < ALPHA) is `disagrees`, however small: something is wrong. Otherwise it `agrees` if the upper 95 % limit of every
+distance is within the tolerance, and is `undecided` if one is not; then it says how many draws would do. That no distance is
+beyond the tolerance needs every one of the limits, so that none is widened for their number (an intersection-union test: Berger
+1982, Technometrics 24).
 An approximation (SVI) is never exact, so it is judged by its distance alone.
 """
 
@@ -15,6 +17,7 @@ Verdict = Literal["agrees", "disagrees", "undecided"]
 
 ALPHA = 1e-3  # level of the joint test of one quantity
 LARGE = 0.99  # a larger p-value counts as this one
+ONE_SIDED = float(stats.norm.isf(0.05))  # standard errors up to an upper 95 % limit
 
 
 class Finding(NamedTuple):
@@ -24,7 +27,7 @@ class Finding(NamedTuple):
     worst      where the difference is largest
     z          the largest difference in its Monte Carlo standard errors (NaN without such an error)
     p          joint p-value of all of them, valid under dependence (NaN without)
-    distance   the largest distance, in `unit`; upper: its 95 % upper confidence limit over all n
+    distance   the largest distance, in `unit`; upper: the largest of the n upper 95 % limits
     tolerance  the distance that is still called agreement, in the same unit
     """
 
@@ -78,13 +81,13 @@ def binomial_p(share: np.ndarray, probability: np.ndarray, draws: np.ndarray) ->
     return np.asarray(np.minimum(1.0, 2.0 * np.minimum(at_most, at_least)))
 
 
-def normal_p(z: np.ndarray) -> np.ndarray:
-    """Two-sided p-value of standard scores."""
-    return np.asarray(2.0 * stats.norm.sf(np.abs(z)))
+def two_sided_p(z: np.ndarray, freedom: float = np.inf) -> np.ndarray:
+    """Two-sided p-value of standard scores, whose standard errors have so many degrees of freedom."""
+    return np.asarray(2.0 * stats.t.sf(np.abs(z), freedom))
 
 
 def limit(number: int) -> float:
-    """How many standard errors to add so that all of `number` one-sided 95 % limits hold at once (Bonferroni)."""
+    """How many standard errors to take off so that all of `number` lower 95 % limits hold at once (Bonferroni)."""
     return float(stats.norm.isf(0.05 / max(number, 1)))
 
 
@@ -104,8 +107,7 @@ def judge(
     merely short may still show a difference, but no agreement.
     """
     distance, error = np.asarray(distance, float).ravel(), np.nan_to_num(np.asarray(error, float).ravel())
-    steps = limit(distance.size)
-    upper, lower = float((distance + steps * error).max()), float((distance - steps * error).max())
+    upper, lower = float((distance + ONE_SIDED * error).max()), float((distance - limit(distance.size) * error).max())
     if exact_in_the_limit and converged == "disagrees":
         return "undecided", upper, "the chains disagree with each other: see the row on convergence"
     if exact_in_the_limit and p < ALPHA:

@@ -98,7 +98,7 @@ def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
     """p(s_t = i, s_t+1 = j | y_1:T) for t = 1 ... T-1; the last two axes sum to one."""
     _, log_filtered, log_predictive = _forward(system)
     ahead = _backward(system, log_predictive)
-    log_weight = _log(_between(system)) + _pair_likelihood(system, log_predictive) + ahead[1:, None, :]
+    log_weight = log(_between(system)) + _pair_likelihood(system, log_predictive) + ahead[1:, None, :]
     log_joint = log_filtered[:-1, :, None] + log_weight
     return jax.nn.softmax(log_joint.reshape(*log_joint.shape[:1], -1), axis=-1).reshape(log_joint.shape)
 
@@ -110,7 +110,7 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
     _, log_filtered, log_predictive = _forward(system)
     key_last, key_back = jax.random.split(key)
     last = jax.random.categorical(key_last, log_filtered[-1], shape=(num_paths,))
-    log_move = _log(_between(system)) + _pair_likelihood(system, log_predictive)
+    log_move = log(_between(system)) + _pair_likelihood(system, log_predictive)
 
     def back(following, inputs):
         log_belief, log_step, key = inputs
@@ -128,7 +128,7 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
 def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
     """argmax over s_1:T of p(s_1:T | y_1:T) (Viterbi). The path is jointly most likely; its states need not be so one by one."""
     log_predictive = _forward(system)[2]
-    log_move = _log(_between(system)) + _pair_likelihood(system, log_predictive)
+    log_move = log(_between(system)) + _pair_likelihood(system, log_predictive)
     log_first = _first(system, log_predictive)
 
     def ahead(best, log_step):
@@ -141,7 +141,8 @@ def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
     return jnp.concatenate([earlier, last[None]])
 
 
-def _log(probability: Array) -> Array:
+def log(probability: Array) -> Array:
+    """The logarithm; of zero -inf, with gradient zero."""
     possible = probability > 0
     return jnp.where(possible, jnp.log(jnp.where(possible, probability, 1.0)), -jnp.inf)
 
@@ -151,7 +152,7 @@ def _log_sum(terms: Array) -> Array:
     top = lax.stop_gradient(terms.max(axis=-1))
     top = jnp.where(jnp.isfinite(top), top, 0.0)
     total = jnp.exp(terms - top[..., None]).sum(axis=-1)
-    return _log(total) + top
+    return log(total) + top
 
 
 def _move(log_belief: Array, transition: Array, log_pair: Array | float = 0.0) -> Array:
@@ -165,7 +166,7 @@ def _move(log_belief: Array, transition: Array, log_pair: Array | float = 0.0) -
     top = jnp.where(jnp.isfinite(top), top, 0.0)
     # Only sources with T = 0 can lie above `top`; the bound keeps their (zero) term from becoming inf * 0.
     total = (jnp.exp(jnp.minimum(log_from - top, 600.0)) * transition).sum(axis=0)
-    return _log(total) + top
+    return log(total) + top
 
 
 def _forward(system: FiniteState) -> tuple[Array, Array, Array]:
@@ -184,7 +185,7 @@ def _forward(system: FiniteState) -> tuple[Array, Array, Array]:
         return carried, (predicted, filtered, log_predictive)
 
     inputs = (system.transition, system.log_likelihood) if varying else system.log_likelihood
-    return lax.scan(step, _log(system.initial), inputs)[1]
+    return lax.scan(step, log(system.initial), inputs)[1]
 
 
 def _backward(system: FiniteState, log_predictive: Array) -> Array:
@@ -222,7 +223,7 @@ def _pair_likelihood(system: FiniteState, log_predictive: Array) -> Array:
 def _first(system: FiniteState, log_predictive: Array) -> Array:
     """log p(s_1, y_1), (state,); log p(s_1) where y_1 is impossible and hence left out."""
     transition = system.transition[0] if "transition" in system.structure.varying else system.transition
-    log_initial, log_likelihood = _log(system.initial), system.log_likelihood[0]
+    log_initial, log_likelihood = log(system.initial), system.log_likelihood[0]
     log_likelihood = jnp.where(jnp.isfinite(log_predictive[0]), log_likelihood, 0.0)
     if system.structure.order == "both states":
         return _move(log_initial, transition, log_likelihood)

@@ -144,18 +144,18 @@ def _simulate(system: LinearGaussian, key: Array) -> tuple[Array, Array]:
     first, (A, b, Q, C, d, R) = kalman.onward(system)
     key_first, key_states, key_observations = jax.random.split(key, 3)
     noise = jax.random.normal(key_states, (A.shape[0], A.shape[-1]))
-    start = first.mean + _root(first.covariance) @ jax.random.normal(key_first, first.mean.shape)
+    start = first.mean + root(first.covariance) @ jax.random.normal(key_first, first.mean.shape)
 
     def step(state, inputs):
         A, b, root, noise = inputs
         return A @ state + b + root @ noise, state
 
-    _, states = lax.scan(step, start, (A, b, _root(Q), noise))
-    errors = jnp.einsum("tij,tj->ti", _root(R), jax.random.normal(key_observations, (A.shape[0], R.shape[-1])))
+    _, states = lax.scan(step, start, (A, b, root(Q), noise))
+    errors = jnp.einsum("tij,tj->ti", root(R), jax.random.normal(key_observations, (A.shape[0], R.shape[-1])))
     return states, jnp.einsum("tij,tj->ti", C, states) + d + errors
 
 
-def _root(covariance: Array) -> Array:
+def root(covariance: Array) -> Array:
     """A matrix with L L' = covariance, also where the covariance is singular."""
     values, vectors = jnp.linalg.eigh(covariance)
     return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]

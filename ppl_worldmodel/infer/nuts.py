@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from numpyro.infer import MCMC, NUTS
+from numpyro.infer import MCMC, NUTS, init_to_sample
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import tree
-from ppl_worldmodel.infer.prefixes import chosen_prefixes, with_prefixes
+from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
 from ppl_worldmodel.program.marginalize import marginalize
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
@@ -29,23 +29,24 @@ def nuts(
     num_samples: int = 1000,
     num_chains: int = 4,
     parameters: Mapping[str, Any] | None = None,
-    prefixes: int | Sequence[int] = 0,
+    prefixes: bool | int | Sequence[int] = 0,
     max_tree_depth: int = 10,
     progress: bool = False,
 ) -> Callable[..., xr.DataTree]:
-    """An engine that samples with the No-U-Turn sampler (Hoffman & Gelman 2014), chains side by side.
+    """An engine that samples with the No-U-Turn sampler (Hoffman & Gelman 2014), chains side by side, each from a prior draw.
 
     parameters  None: sample the parameters of `marginalize(model)`; beliefs are exact ones averaged over the draws.
                 Given: sample the states of the program as written (they must be continuous); a check of the recursion.
-    prefixes    with given parameters, for how many time steps (or which, counted from 0) to sample the filtered belief as
-                well: one posterior for each prefix y_1:t, since a posterior of the whole series only gives the smoothed.
+    prefixes    with given parameters, which filtered and predicted beliefs to sample as well, from one posterior for each
+                prefix y_1:n, all in one run: True for every time step, a number for so many evenly spread, or the time steps
+                (counted from 0)
     """
 
-    def sampler(program: Callable) -> MCMC:
-        kernel = NUTS(program, max_tree_depth=max_tree_depth)
+    def sampler(program: Callable, *, quiet: bool = False) -> MCMC:
+        kernel = NUTS(program, max_tree_depth=max_tree_depth, init_strategy=init_to_sample)
         return MCMC(
             kernel, num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains, chain_method="vectorized",
-            progress_bar=progress, jit_model_args=True,
+            progress_bar=progress and not quiet, jit_model_args=True,
         )  # fmt: skip
 
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
@@ -85,29 +86,39 @@ def nuts(
         steps = system.observations.shape[-2]
         mcmc = sampler(lambda keep: given(observe(model, keep), parameters)(**data))
 
-        def posterior(keep: np.ndarray, key: jax.Array) -> dict[str, np.ndarray]:
-            mcmc.run(key, keep, extra_fields=_NOTED)
-            return {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
-
-        draws = posterior(np.ones(steps, bool), key_whole)
-        stats = _stats(mcmc)
-        sampled = time.perf_counter() - started
-
-        def path(draws: Mapping[str, np.ndarray]) -> np.ndarray:
+        def path(draws: Mapping[str, Any]) -> np.ndarray:
             return np.asarray(replay_draws(model, data, parameters, plan, draws))
 
-        beliefs = belief.of_state_draws("smoothed", path(draws), None)
+        def posteriors(keep: np.ndarray, keys: jax.Array) -> np.ndarray:
+            """The states of every prefix, (prefix, chain, ...)."""
 
-        def up_to(last: int, key: jax.Array) -> np.ndarray:
-            return path(posterior(np.arange(steps) <= last, key))[..., last, :]
+            @jax.jit
+            @jax.vmap
+            def run(keep: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+                side_by_side = sampler(lambda keep: given(observe(model, keep), parameters)(**data), quiet=True)
+                side_by_side.run(key, keep)
+                return side_by_side.get_samples(group_by_chain=True)
 
-        beliefs |= with_prefixes(up_to, chosen_prefixes(prefixes, steps), steps, key_prefixes, None)
+            draws = run(keep, keys)
+            paths = path({name: values.reshape(-1, *values.shape[2:]) for name, values in draws.items()})
+            return paths.reshape(len(keep), num_chains, *paths.shape[1:])
+
+        mcmc.run(key_whole, np.ones(steps, bool), extra_fields=_NOTED)
+        draws = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
+        stats = _stats(mcmc)
+        sampled = time.perf_counter() - started
+        paths = path(draws)
+        beliefs = belief.of_state_draws("smoothed", paths, None)
+        lengths = prefix_lengths(prefixes, steps)
+        beliefs |= with_prefixes(
+            posteriors, lengths, steps, key_prefixes, None, bytes_each=2 * paths.size * paths.itemsize
+        )
         return tree.build(
             model=model, data=data, key=key, started=started, engine="nuts",
             algorithm="NUTS on the states of the program as written", question=tree.STATES,
             family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
             posterior=draws, sample_stats=stats, num_warmup=num_warmup, seconds_sampling=sampled,
-            structure=system.structure,
+            num_prefixes=len(lengths), structure=system.structure,
         )  # fmt: skip
 
     return engine

@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 import numpyro
+from jaxtyping import Array
 
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.intercept import Beginning, Intercept, starting_sites
-from ppl_worldmodel.program.read import Plan, examine, log_predictive, read_scan
+from ppl_worldmodel.program.read import Plan, System, examine, log_predictive, read_scan
 from ppl_worldmodel.program.sites import Scan
 
 
@@ -39,17 +40,26 @@ def marginalize(model: Callable) -> Callable:
     def marginal(*args, **kwargs):
         arguments = _arguments(model, args, kwargs)
         program = missing.observe(model) if missing.has_gaps(arguments) else model
-        plan = plan_of(program, arguments)
-
-        def on_scan(scan: Scan, beginning: Beginning) -> None:
-            terms.append(log_predictive(read_scan(scan, beginning, plan)))
-
-        terms: list = []
-        result = Intercept(program, plan.start, on_scan)(**arguments)
-        numpyro.factor("log_predictive", terms[0])
-        return result
+        return with_factor(model, plan_of(program, arguments), "log_predictive", log_predictive)(**arguments)
 
     return marginal
+
+
+def with_factor(model: Callable, plan: Plan, name: str, of_system: Callable[[System], Array]) -> Callable:
+    """The program over its parameters, with the factor `of_system` of the system in place of the scan and the initial state."""
+
+    def program(**arguments):
+        terms: list[Array] = []
+
+        def on_scan(scan: Scan, beginning: Beginning) -> None:
+            terms.append(of_system(read_scan(scan, beginning, plan)))
+
+        observed = missing.observe(model) if missing.has_gaps(arguments) else model
+        result = Intercept(observed, plan.start, on_scan)(**arguments)
+        numpyro.factor(name, terms[0])
+        return result
+
+    return program
 
 
 def _arguments(model: Callable, args: tuple, kwargs: dict) -> dict:

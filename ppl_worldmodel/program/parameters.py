@@ -43,12 +43,20 @@ def given(model: Callable, parameters: Mapping[str, Any]) -> Callable:
 class Collect(Messenger):
     """Give parameter sites the values asked for (or random ones inside their support) and write them down.
 
-    `skip` names the sites of the initial state. `inside` says of each parameter whether it lies in its support.
+    `skip` names the sites of the initial state. `inside` says of each parameter whether it lies in its support. `draw` makes the
+    random values from a distribution and a key.
     """
 
-    def __init__(self, fn: Callable | None, parameters: Mapping[str, Any] | None, skip: set[str], key: jax.Array):
+    def __init__(
+        self,
+        fn: Callable | None,
+        parameters: Mapping[str, Any] | None,
+        skip: set[str],
+        key: jax.Array,
+        draw: Callable[[Distribution, jax.Array], jax.Array] = random_value,
+    ):
         super().__init__(fn)
-        self.parameters, self.skip, self.key = parameters, skip, key
+        self.parameters, self.skip, self.key, self.draw = parameters, skip, key, draw
         self.found: dict[str, Sample] = {}
         self.inside: dict[str, jax.Array] = {}
 
@@ -58,7 +66,7 @@ class Collect(Messenger):
         name, fn = msg["name"], msg["fn"]
         if self.parameters is None:
             self.key, key = jax.random.split(self.key)
-            msg["value"] = random_value(fn, key)
+            msg["value"] = self.draw(fn, key)
         elif name in self.parameters:
             msg["value"] = _checked(name, self.parameters[name], fn)
         else:

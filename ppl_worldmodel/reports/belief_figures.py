@@ -40,7 +40,7 @@ class Pair(NamedTuple):
 
 
 def belief_figure(kind: str, pair: Pair, points: tuple[str, np.ndarray] | None = None) -> Picture | None:
-    """One kind of belief ("filtered" or "smoothed") of one engine; None where the engine has none.
+    """One kind of belief (predicted, filtered or smoothed) of one engine; None where the engine has none.
 
     points   name and values (*sequence, time) of an observed series that lives on the scale of a one-dimensional Gaussian state
     """

@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ppl_worldmodel.checks.distances import Distances, distances
 from ppl_worldmodel.checks.verdict import Finding
+from ppl_worldmodel.infer.beliefs import KINDS
 from ppl_worldmodel.reports.figures import DENSE, Picture, picture, sheet, style
 from ppl_worldmodel.reports.looks import Look
 from ppl_worldmodel.reports.names import group, located, number, time_axis, time_labels
@@ -53,7 +54,7 @@ def distance_figure(
             panel.set_ylabel(f"distance ({UNITS[found.unit]})")
             where = located(found.worst, time_labels(beliefs))
             told.append(f"{engine.name} {number(found.distance.max())} {where}")
-        far = _scale(axes, [row for each in ("filtered", "smoothed") for row in _rows(each, findings, engines)])
+        far = _scale(axes, [row for each in KINDS for row in _rows(each, findings, engines)])
         axes[-1].set_xlim(*_ends(time))
         axes[-1].set_xlabel(time_title)
         bars = " (or short bars)" if any(_few(line(found), time) for _, found in rows) else ""
@@ -90,8 +91,8 @@ def line(found: Distances) -> Line:
 
 
 def worst_series(findings: tuple[Finding, ...], engines: Mapping[str, xr.DataTree]) -> list[int]:
-    """Of several series, all that were compared, those first whose smoothed beliefs are furthest off (else the filtered)."""
-    for kind in ("smoothed", "filtered"):
+    """Of several series all that were compared, those first whose smoothed beliefs (else filtered ones) are furthest off."""
+    for kind in reversed(KINDS):
         for _, found in sorted(_rows(kind, findings, engines), key=lambda row: -row[1].distance.max()):
             return found.worst_series
     return []
@@ -110,7 +111,7 @@ def _draw(panel: Axes, time: np.ndarray, found: Line, engine: Look) -> None:
 
 
 def _scale(axes: list[Axes], rows: Rows) -> bool:
-    """One scale for filtered and smoothed: linear, unless a distance is so large that the tolerance would not be seen.
+    """One scale for all kinds of belief: linear, unless a distance is so large that the tolerance would not be seen.
 
     True if it is logarithmic.
     """

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from ppl_worldmodel.checks.beliefs import kinds
 from ppl_worldmodel.checks.verdict import Finding
+from ppl_worldmodel.infer.beliefs import KINDS
 from ppl_worldmodel.reports.belief_figures import Drawn, Pair, belief_figure
 from ppl_worldmodel.reports.data_figures import Fixed, data_figure, fixed
 from ppl_worldmodel.reports.distance_figures import distance_figure, worst_series
@@ -18,15 +20,13 @@ from ppl_worldmodel.reports.parameters import ParameterRow, entries, learned
 from ppl_worldmodel.reports.rank_figure import ranks
 
 Engines = Mapping[str, xr.DataTree]
-KINDS = ("filtered", "smoothed")
 
 
 class BeliefRow(NamedTuple):
-    """One engine's beliefs: filtered and smoothed, side by side; None for what it did not answer."""
+    """One engine's beliefs: (predicted,) filtered and smoothed, side by side; None for what it did not answer."""
 
     engine: str
-    filtered: Picture | None
-    smoothed: Picture | None
+    pictures: dict[str, Picture | None]
 
 
 class DataSection(NamedTuple):
@@ -72,13 +72,14 @@ def beliefs(engines: Engines, look: Mapping[str, Look], *, parameters_from: str)
             called = look[other].name if same else f"exact at {parameters_from or 'single values of the parameters'}"
             against = Drawn(engines[other], look[other], called)
         pair = Pair(Drawn(engines[name], look[name], look[name].name), against, bool(same))
-        filtered, smoothed = (belief_figure(kind, pair, _points(engines[name])) for kind in KINDS)
-        found.append(BeliefRow(look[name].name, filtered, smoothed))
-    return [row for row in found if row.filtered or row.smoothed]
+        drawn = {kind: belief_figure(kind, pair, _points(engines[name])) for kind in kinds(engines[name])}
+        shown = {kind: picture for kind, picture in drawn.items() if picture or kind != "predicted"}
+        found.append(BeliefRow(look[name].name, shown))
+    return [row for row in found if any(row.pictures.values())]
 
 
 def where(engines: Engines, findings: tuple[Finding, ...], look: Mapping[str, Look]) -> list[Picture]:
-    """Distances from the reference over time, filtered and smoothed apart."""
+    """Distances from the reference over time, each kind of belief apart."""
     pictures = [distance_figure(kind, findings, engines, look) for kind in KINDS]
     return [picture for picture in pictures if picture is not None]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ppl_worldmodel.checks.verdict import ALPHA, binomial_p, joint_p, judge, normal_p
+from ppl_worldmodel.checks.verdict import ALPHA, binomial_p, joint_p, judge, two_sided_p
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_joint_p_keeps_its_level_under_dependence(correlation: float) -> Non
     random = np.random.default_rng(0)
     shared = random.standard_normal((20_000, 1))
     z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * random.standard_normal((20_000, 50))
-    rejected = np.mean([joint_p(p) < 0.01 for p in normal_p(z)])
+    rejected = np.mean([joint_p(p) < 0.01 for p in two_sided_p(z)])
     assert (
         rejected < 0.01 + 4 * np.sqrt(0.01 * 0.99 / 20_000) + 0.003
     )  # Cauchy combination: level exact only as alpha -> 0
@@ -37,7 +37,7 @@ def test_the_joint_p_keeps_its_level_under_dependence(correlation: float) -> Non
 
 def test_the_joint_p_finds_one_large_deviation_among_many() -> None:
     z = np.r_[np.random.default_rng(1).standard_normal(999), 8.0]
-    assert joint_p(normal_p(z)) < ALPHA
+    assert joint_p(two_sided_p(z)) < ALPHA
 
 
 def test_values_that_are_exactly_one_do_not_hide_a_small_one() -> None:

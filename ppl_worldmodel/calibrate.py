@@ -1,0 +1,132 @@
+"""Does an engine draw from the right posterior, on average over the prior?  Hundreds of simulated data sets, side by side.
+
+See `checks.calibration` for the idea. The data sets are shared among the cores, and each core runs its own in one vectorised run.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from ppl_worldmodel.checks import calibration
+from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.exact import FiniteState
+from ppl_worldmodel.infer.replicated import SAMPLERS, Fitted
+from ppl_worldmodel.program.read import Plan, examine, log_predictive, system_at
+from ppl_worldmodel.program.replay import replay
+from ppl_worldmodel.program.simulate import as_data, parameter_names, simulate
+from ppl_worldmodel.provenance import provenance
+
+
+def calibrate(
+    model: Callable,
+    *,
+    engine: str = "nuts",
+    replications: int = 200,
+    num_warmup: int = 300,
+    num_samples: int = 500,
+    seed: int = 0,
+    fitted: Callable | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Ranks of the true parameters, states and log likelihoods among the draws of an engine, over simulated data sets.
+
+    engine     "gibbs" or "nuts"
+    arguments  what the program takes besides the data, such as num_steps
+    fitted     another program to fit to the same data (to see whether calibration would notice a fault in it)
+
+    Returns `rank` (quantity, replication), fractions in (0, 1), and `p` (quantity,), p-values of their uniformity; the joint
+    verdict is in the attributes.
+    """
+    if engine not in SAMPLERS:
+        raise DataError(f"there is no engine '{engine}' to calibrate: choose from {', '.join(SAMPLERS)}")
+    started = time.perf_counter()
+    given = dict(arguments or {})
+    key_truth, key_chains = jax.random.split(jax.random.key(seed))
+    keys = jax.random.split(key_truth, replications)
+    runs = jax.jit(jax.vmap(lambda key: simulate(model, None, key, **given)))(keys)
+    settings = {name: value for name, value in given.items() if name != "num_steps"}
+    first = {name: value[0] for name, value in runs.items()}
+    example = as_data(model, first, settings)
+    site_of = {
+        name: next(site for site in first if first[site] is value)
+        for name, value in example.items()
+        if name not in given
+    }
+    names = parameter_names(model, example)
+    if not names:
+        raise DataError("the program has no parameters: there is no prior to calibrate over")
+    program = fitted or model
+    system, plan = examine(program, example)
+    sampler = SAMPLERS[engine](Fitted(program, system, plan, num_warmup, num_samples), example)
+    right = examine(model, example)[1] if fitted else plan
+
+    def one(run: dict[str, Array], key: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        data = settings | {name: run[site] for name, site in site_of.items()}
+        truth = {name: run[name] for name in names}
+        states = replay(model, data, truth, right, run)
+        draws, paths = sampler(data, key)
+        of = jax.vmap(lambda each, path: quantities(program, data, each, path, plan))
+        return quantities(program, data, truth, states, plan), of({name: draws[name] for name in names}, paths)
+
+    compiled = jax.jit(jax.vmap(one))
+    cores = min(os.cpu_count() or 1, replications)
+    shares = np.array_split(np.arange(replications), cores)
+    chain_keys = jax.random.split(key_chains, replications)
+
+    def run(share: np.ndarray) -> Any:
+        return jax.block_until_ready(
+            compiled({name: values[share] for name, values in runs.items()}, chain_keys[share])
+        )
+
+    with ThreadPoolExecutor(cores) as pool:
+        parts = list(pool.map(run, shares))
+    truth, draws = ({n: np.concatenate([np.asarray(p[i][n]) for p in parts]) for n in parts[0][i]} for i in (0, 1))
+    return _ranked(engine, truth, draws, seed, seconds=time.perf_counter() - started, num_warmup=num_warmup)
+
+
+def quantities(
+    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Array], states: Array, plan: Plan
+) -> dict[str, Array]:
+    """The test quantities, each one number: every entry of the parameters, some states, and the log likelihood."""
+    system = system_at(model, data, parameters, plan)
+    found: dict[str, Array] = {}
+    for name, value in parameters.items():
+        for index in np.ndindex(*jnp.shape(value)):
+            found[f"{name}{list(index) if index else ''}"] = value[index]
+    series = states[0] if system.structure.sequences else states
+    length = series.shape[0]
+    for t in sorted({0, length // 2, length - 1}):
+        found[f"state[{t}]"] = (series[t] if series.ndim == 1 else series[t, 0]).astype(float)
+    each = states == 0 if isinstance(system, FiniteState) else states
+    found["time in state 0" if isinstance(system, FiniteState) else "mean state"] = each.astype(float).mean()
+    found["log likelihood"] = log_predictive(system).sum()
+    return found
+
+
+def _ranked(
+    engine: str, truth: dict[str, np.ndarray], draws: dict[str, np.ndarray], seed: int, **said: float
+) -> xr.Dataset:
+    names = list(truth)
+    true, drawn = np.stack([truth[name] for name in names]), np.stack([draws[name] for name in names])
+    step = calibration.thinning(drawn)
+    thinned = drawn[..., step - 1 :: step]
+    ranks = calibration.fractional_ranks(true, thinned, seed)
+    p_values = calibration.uniformity(ranks)
+    replications, kept = true.shape[1], thinned.shape[-1]
+    row = calibration.finding(engine, names, p_values, replications=replications, kept=kept)
+    return xr.Dataset(
+        {"rank": (("quantity", "replication"), ranks), "p": ("quantity", p_values)},
+        coords={"quantity": names},
+        attrs={
+            "engine": engine, "replications": replications, "ranks_among": kept, "thinned_by": step, "joint_p": row.p,
+            "verdict": row.verdict, "why": row.why, **said, **provenance(),
+        },
+    )  # fmt: skip

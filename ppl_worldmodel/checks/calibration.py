@@ -1,0 +1,66 @@
+"""Is an engine right on average over the prior?  Simulation-based calibration: true values rank uniformly among posterior draws.
+
+A parameter is drawn from the prior, data from the program, and the posterior of these data sampled: the rank of the true value
+among independent draws is uniform, and so is that of any function of parameters, states and data. Ranks of `log likelihood`
+find faults that those of single parameters miss. Draws of a chain are thinned to nearly independent ones.
+
+Source: Talts et al. (2018), arXiv 1804.06788; Modrak et al. (2023), Bayesian Analysis (data-dependent quantities); Saeilynoja,
+Buerkner & Vehtari (2022), Statistics and Computing 32, and ArviZ's `uniformity_test` for the test of uniformity.
+"""
+
+import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p
+
+FEWEST = 20  # ranks; with fewer a test of uniformity sees little
+
+
+def thinning(draws: np.ndarray) -> int:
+    """How many draws to skip to nearly independent ones, from draws (quantity, replication, draw).
+
+    Such that nine in ten chains have as many effective draws as are kept, for every quantity that varies.
+    """
+    array = xr.DataArray(draws.astype(float)[..., None, :], dims=("quantity", "replication", "chain", "draw"))
+    varies = (array.std("draw") > 0).isel(chain=0)
+    ess = array.azstats.ess(method="mean").where(varies)
+    low = ess.quantile(0.1, "replication", skipna=True).min(skipna=True).item()
+    return max(1, int(np.ceil(draws.shape[-1] / max(low, 1.0)))) if np.isfinite(low) else 1
+
+
+def fractional_ranks(truth: np.ndarray, draws: np.ndarray, seed: int) -> np.ndarray:
+    """(rank + u) / (draws + 1), uniform on (0, 1) if calibrated; ties in a random order.
+
+    truth (quantity, replication), draws (quantity, replication, draw).
+    """
+    random = np.random.default_rng(seed)
+    below, same = (draws < truth[..., None]).sum(axis=-1), (draws == truth[..., None]).sum(axis=-1)
+    rank = below + random.integers(0, same + 1)
+    return (rank + random.uniform(size=rank.shape)) / (draws.shape[-1] + 1.0)
+
+
+def uniformity(fractions: np.ndarray) -> np.ndarray:
+    """A p-value of the uniformity of each row of fractional ranks (quantity, replication)."""
+    ranks = xr.DataArray(fractions, dims=("quantity", "replication"))
+    found = [float(np.ravel(row.azstats.uniformity_test(dim="replication")[0])[0]) for row in ranks]
+    return np.array(found)
+
+
+def finding(engine: str, names: list[str], p_values: np.ndarray, *, replications: int, kept: int) -> Finding:
+    """One finding over all quantities.
+
+    kept  ranks are among so many draws
+    """
+    p, worst = joint_p(p_values), int(np.nanargmin(p_values))
+    verdict: Verdict = "agrees"
+    why = f"ranks of {len(names)} quantities among {kept} draws are uniform over {replications} data sets (joint p = {p:.2g})"
+    if p < ALPHA:
+        verdict = "disagrees"
+        why = f"ranks are not uniform: least so of {names[worst]} (p = {p_values[worst]:.1g}; joint p = {p:.1g})"
+    elif kept < FEWEST:
+        verdict, why = "undecided", f"only {kept} nearly independent draws of each chain: take more draws"
+    return Finding(
+        engine, "prior", "calibration", len(names), names[worst], float("nan"), p, float(p_values[worst]), float("nan"),
+        ALPHA, "p-value", verdict, why,
+    )  # fmt: skip
