@@ -37,7 +37,7 @@ bench: $(STAMP) ## measure: speed side by side, ratios
 	@for script in analyses/benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
 
 nightly: $(STAMP) ## the long tests, with every referee
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test,referees]' --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,referees]'
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 clean: ## remove the environment and what was made

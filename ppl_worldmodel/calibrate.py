@@ -112,7 +112,7 @@ def quantities(
 
 
 def _ranked(
-    engine: str, truth: dict[str, np.ndarray], draws: dict[str, np.ndarray], seed: int, **said: float
+    engine: str, truth: dict[str, np.ndarray], draws: dict[str, np.ndarray], seed: int, **said: float | int
 ) -> xr.Dataset:
     names = list(truth)
     true, drawn = np.stack([truth[name] for name in names]), np.stack([draws[name] for name in names])

@@ -131,6 +131,23 @@ def _parser() -> argparse.ArgumentParser:
         "--fast", action="store_true", help="a tenth of the draws: to see that it runs, not to decide anything"
     )
 
+    calibrate = command(
+        "calibrate", "simulate data from the prior many times over and say whether the posteriors are right", _calibrate,
+        "  worldmodel calibrate two_state_pomdp\n"
+        "  worldmodel calibrate nile --engines nuts --replications 400\n"
+        "  worldmodel calibrate my_model.py --steps 30 --out out/mine",
+    )  # fmt: skip
+    takes_model(calibrate)
+    calibrate.add_argument(
+        "--replications", type=int, default=200, metavar="N", help="how many data sets to simulate (default 200)"
+    )
+    calibrate.add_argument(
+        "--engines", default="", metavar="NAMES", help="of nuts, gibbs; comma-separated (default: those that apply)"
+    )
+    calibrate.add_argument(
+        "--out", metavar="DIR", help="where the figures and results go (default out/MODEL_calibration)"
+    )
+
     report = command(
         "report", "draw the page of a saved result again", _report,
         "  worldmodel report out/nile/result.nc\n  worldmodel report out/nile/result.nc --out nile.html",
@@ -163,6 +180,12 @@ def _check(options: argparse.Namespace) -> int:
     from ppl_worldmodel.commands import check
 
     return check(options)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from ppl_worldmodel.calibration_command import calibrate
+
+    return calibrate(options)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ def check(options: argparse.Namespace) -> int:
     folder = Path(options.out or f"out/{loaded.name}{'_known' if options.known else ''}")
     if folder.exists() and not folder.is_dir():
         raise WorldModelError(f"'{folder}' is a file: give the folder that report.html and result.nc go to")
-    extra = _settings(options.set)
+    extra = settings_of(options.set)
     data, data_from, simulated = _data(loaded, options, extra)
     check_arguments(loaded.model, data, remedy=REMEDY)
     if options.parameters and not options.known:
@@ -85,7 +85,7 @@ def check(options: argparse.Namespace) -> int:
 def simulate(options: argparse.Namespace) -> int:
     """`worldmodel simulate`: every series of one forward run, as CSV."""
     loaded = load(options.model)
-    arguments = simulation_arguments(loaded, options.steps) | _settings(options.set)
+    arguments = simulation_arguments(loaded, options.steps) | settings_of(options.set)
     check_arguments(loaded.model, arguments, remedy=REMEDY_FORWARD)
     check_length(loaded.model, arguments)
     truth = _parameters(options.parameters) or loaded.truth or {}
@@ -191,7 +191,7 @@ def _data(loaded: Loaded, options: argparse.Namespace, extra: Mapping[str, Any])
     return data | dict(extra), data_from, simulated
 
 
-def _settings(pairs: list[str]) -> dict[str, Any]:
+def settings_of(pairs: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

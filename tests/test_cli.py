@@ -141,7 +141,9 @@ def test_wrong_parameters(own: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_wrong_engines(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no engine 'nutz'" in fails(capsys, "check", "nile", "--engines", "nutz")
-    assert "'gibbs' does not answer about a continuous state" in fails(capsys, "check", "nile", "--engines", "gibbs")
+    assert "'smc' does not answer about a continuous state" in fails(capsys, "check", "nile", "--engines", "smc")
+    assert "cannot draw the parameter 'level_scale'" in fails(capsys, "check", "nile", "--engines", "gibbs")
+    assert "add --known" in fails(capsys, "check", "nile", "--prefixes")
 
 
 def test_a_row_of_T_in_the_program_that_does_not_sum_to_one(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

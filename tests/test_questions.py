@@ -14,7 +14,8 @@ from ppl_worldmodel.questions import answering, same_observations
 
 from .program import written_finite, written_gaussian
 
-SAMPLERS = ["nuts", "svi", "svi_full_rank"]
+LEARNERS = ["nuts", "gibbs", "svi", "svi_full_rank"]
+SAMPLERS = ["nuts", "smc", "svi", "svi_full_rank"]
 
 
 def answers(written: Any, known: bool = True, engines: tuple[str, ...] = ()) -> tuple[list[str], str]:
@@ -25,8 +26,8 @@ def answers(written: Any, known: bool = True, engines: tuple[str, ...] = ()) -> 
 
 @pytest.mark.parametrize("name", ["factorial", "second order", "semi-Markov", "plate", "ragged"])
 def test_gibbs_answers_about_every_finite_state(name: str) -> None:
-    assert answers(written_finite.WRITTEN[name])[0] == ["exact", "gibbs"]
-    assert answers(written_finite.WRITTEN[name], known=False)[0] == SAMPLERS
+    assert answers(written_finite.WRITTEN[name])[0] == ["exact", "gibbs", "smc"]
+    assert answers(written_finite.WRITTEN[name], known=False)[0] == LEARNERS
 
 
 @pytest.mark.parametrize("name", ["companion form", "plate", "singular noise"])
@@ -40,7 +41,7 @@ def test_svi_has_no_draws_of_a_flat_density() -> None:
     found, said = answers(flat)
     assert found == ["exact", "nuts"]
     assert "flat density" in said
-    assert answers(flat, known=False)[0] == SAMPLERS  # the first state is integrated out then
+    assert answers(flat, known=False)[0] == LEARNERS  # the first state is integrated out then
     with pytest.raises(WorldModelError, match=r"'svi' does not answer .* flat density.*: choose from exact, nuts$"):
         answers(flat, engines=("svi",))
 
@@ -65,13 +66,11 @@ def test_wrong_names() -> None:
         answers(plate, engines=("nutz",))
     with pytest.raises(
         WorldModelError,
-        match=r"'nuts' does not answer about a finite state at known parameters: choose from exact, gibbs$",
+        match=r"'nuts' does not answer about a finite state at known parameters: choose from exact, gibbs, smc$",
     ):
         answers(plate, engines=("nuts",))
-    with pytest.raises(
-        WorldModelError, match="'gibbs' does not answer about a finite state when parameters are learned"
-    ):
-        answers(plate, known=False, engines=("gibbs",))
+    with pytest.raises(WorldModelError, match="'smc' does not answer about a finite state when parameters are learned"):
+        answers(plate, known=False, engines=("smc",))
 
 
 def test_series_that_all_have_the_same_observations_are_noticed() -> None:

@@ -10,6 +10,7 @@ Source: Geman & Geman (1984); for hidden Markov models Robert, Celeux & Diebolt 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -50,16 +51,8 @@ def single_site(
             raise NotExactlySolvable(f"gibbs cannot sample the continuous state '{system.structure.states[0]}'", "nuts")
         found = layout(model, data, parameters, plan)
         num_states, steps = system.initial.shape[-1], system.log_likelihood.shape[1 if found.batch else 0]
-        sizes = np.array([found.starts.size] + [found.outcomes.size] * steps)
-
-        def sample(keep: Array, key: Array) -> Int[Array, "chain draw *sequence path"]:
-            program = given(observe(model, keep), parameters)
-
-            def log_joint(path: Int[Array, "*sequence path"]) -> Float[Array, "*sequence path"]:
-                return _log_density_of_steps(program, data, found, path, steps)
-
-            chain = _chain(log_joint, sizes, found.batch.ends, found.memory, num_warmup, num_samples)
-            return jax.vmap(chain)(jax.random.split(key, num_chains))
+        settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
+        sample = partial(path_sampler(model, found, steps, **settings), parameters, data)
 
         @jax.jit
         def split(paths: Array) -> dict[str, Array]:
@@ -91,6 +84,28 @@ def single_site(
         )  # fmt: skip
 
     return engine
+
+
+def path_sampler(
+    model: Callable, found: Layout, steps: int, *, num_warmup: int, num_samples: int, num_chains: int
+) -> Callable[[Mapping[str, Any], Mapping[str, Any], Array, Array], Int[Array, "chain draw *sequence path"]]:
+    """The sampler as a function of everything that may change: (parameters, data, keep, key) -> paths; for use inside jit and vmap.
+
+    found  the layout of the program, the same for all parameters and data of the same shapes
+    keep   (time,) which observations are seen; path is 1 + time long: the start, then the outcome of every step
+    """
+    sizes = np.array([found.starts.size] + [found.outcomes.size] * steps)
+
+    def sample(parameters: Mapping[str, Any], data: Mapping[str, Any], keep: Array, key: Array) -> Array:
+        program = given(observe(model, keep), parameters)
+
+        def log_joint(path: Int[Array, "*sequence path"]) -> Float[Array, "*sequence path"]:
+            return _log_density_of_steps(program, data, found, path, steps)
+
+        chain = _chain(log_joint, sizes, found.batch.ends, found.memory, num_warmup, num_samples)
+        return jax.vmap(chain)(jax.random.split(key, num_chains))
+
+    return sample
 
 
 def _log_density_of_steps(

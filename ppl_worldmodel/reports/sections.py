@@ -14,7 +14,7 @@ from ppl_worldmodel.reports.data_figures import Fixed, data_figure, fixed
 from ppl_worldmodel.reports.distance_figures import distance_figure, worst_series
 from ppl_worldmodel.reports.figures import Picture
 from ppl_worldmodel.reports.forest_figure import forest
-from ppl_worldmodel.reports.looks import Look
+from ppl_worldmodel.reports.looks import Look, called
 from ppl_worldmodel.reports.names import group, text
 from ppl_worldmodel.reports.parameters import ParameterRow, entries, learned
 from ppl_worldmodel.reports.rank_figure import ranks
@@ -49,13 +49,28 @@ def compared(engines: Engines, *, known: bool, truth: Mapping[str, Any]) -> str:
         reference = "the exact recursion is the reference of every other engine" if "exact" in kinds else nuts
         if not kinds & {"exact", "nuts"}:
             reference = "the exact recursion would be the reference, but it is not in this run"
-        return f"The parameters are given, so {reference}. {apart[0].upper()}{apart[1:]}"
+        return f"The parameters are given, so {reference}. {apart[0].upper()}{apart[1:]}{_cost(engines)}"
     reference = nuts if "nuts" in kinds else "NUTS would be the reference, but it is not in this run"
     true = "; each posterior is also held against the truth that the data were simulated from" if truth else ""
     return (
         f"The parameters are learned, so {reference}{true}. Beliefs are the exact ones at each draw of the parameters, averaged "
         f"over the draws, so that comparing them checks the parameters and not the recursion; {apart}"
     )
+
+
+def _cost(engines: Engines) -> str:
+    """What sampling beliefs of prefixes took, beside the recursion that answers all of them."""
+    exact = _first(engines, "exact")
+    told = [
+        f" {called(text(tree.attrs, 'engine', name))} sampled {int(tree.attrs['num_prefixes']) + 1} posteriors for that, of "
+        f"the whole series and of its prefixes, in {float(tree.attrs['seconds']):.1f} s"
+        for name, tree in engines.items()
+        if int(tree.attrs.get("num_prefixes", 0))
+    ]
+    if not told:
+        return ""
+    recursion = f"; the recursion took {float(engines[exact].attrs['seconds']):.1f} s for all of them" if exact else ""
+    return f"{'.'.join(told)}{recursion} (compilation included)."
 
 
 def beliefs(engines: Engines, look: Mapping[str, Look], *, parameters_from: str) -> list[BeliefRow]:

@@ -132,5 +132,5 @@ def _short(finding: Finding) -> str:
 def _together(words: list[str]) -> str:
     kinds = [word.removesuffix(" beliefs") for word in words if word.endswith(" beliefs")]
     rest = [word for word in words if not word.endswith(" beliefs")]
-    every = ([f"{' and '.join(kinds)} beliefs"] if kinds else []) + rest
+    every = ([f"{joined(kinds)} beliefs"] if kinds else []) + rest
     return joined(every)

@@ -15,9 +15,8 @@ from scipy import stats
 
 from ppl_worldmodel import exact_engine
 from ppl_worldmodel.checks import beliefs as belief_check
-from ppl_worldmodel.errors import DataError, WorldModelError
-from ppl_worldmodel.infer.particles import systematic
-from ppl_worldmodel.infer.smc import averaged, evidence_of, smc, steadied
+from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.infer.smc import smc
 
 KEY = jax.random.key(5)
 GAP = np.nan
@@ -152,8 +151,7 @@ def test_a_step_whose_weights_are_ignored_is_noticed() -> None:
     assert np.abs(scores(found, {"filtered": exact["beliefs"]["filtered"].values})).max() > 20.0
     gap = found.attrs["log_evidence"] - exact.attrs["log_evidence"]
     assert abs(gap) > 20.0 * found.attrs["log_evidence_mcse"]
-    (finding,) = belief_check.findings(found, exact)
-    assert finding.verdict == "disagrees"
+    assert {finding.verdict for finding in belief_check.findings(found, exact)} == {"disagrees"}
 
 
 def test_the_evidence_is_unbiased_with_few_particles_and_its_logarithm_is_not() -> None:
@@ -230,57 +228,6 @@ def test_a_switching_system_is_that_of_all_its_paths() -> None:
     assert found["beliefs"].attrs["factors"] == '["regime", "x"]'
 
 
-def counts(y, emission_first=False):
-    """Counts whose log rate is an AR(1); the first log rate is that of a Gamma, so that neither read nor Gaussian it is."""
-    rho = numpyro.sample("rho", dist.Uniform(0.0, 1.0))
-    rate = numpyro.sample("rate", dist.Gamma(3.0, 2.0))
-
-    def step(x, y):
-        if emission_first:
-            numpyro.sample("y", dist.Poisson(jnp.exp(x)), obs=y)
-        x = numpyro.sample("x", dist.Normal(rho * x + 0.2, 0.5))
-        if not emission_first:
-            numpyro.sample("y", dist.Poisson(jnp.exp(x)), obs=y)
-        return x, None
-
-    scan(step, jnp.log(rate), y)
-
-
-def on_a_grid(y: np.ndarray, rho: float, emission_first: bool) -> tuple[dict[str, np.ndarray], float]:
-    """The same beliefs about the state after the step, by sums over a fine grid."""
-    grid = np.linspace(-9.0, 7.0, 1601)
-    width = grid[1] - grid[0]
-    move = stats.norm.pdf(grid[None, :], rho * grid[:, None] + 0.2, 0.5) * width
-    belief = stats.gamma.pdf(np.exp(grid), 3.0, scale=0.5) * np.exp(grid)
-    log_evidence, found = np.log(belief.sum() * width), {"predicted": [], "filtered": []}
-    belief = belief / belief.sum()
-    for value in y:
-        seen = np.ones_like(grid) if np.isnan(value) else stats.poisson.pmf(value, np.exp(grid))
-        before = belief @ move
-        joint = belief * seen if emission_first else before * seen
-        log_evidence += np.log(joint.sum())
-        joint = joint / joint.sum()
-        found["predicted"].append(before)
-        belief = joint @ move if emission_first else joint
-        found["filtered"].append(belief)
-    exact = {}
-    for kind, each in found.items():
-        mean = np.array([p @ grid for p in each])
-        exact[kind] = mean[:, None]
-        exact[f"{kind}_covariance"] = (np.array([p @ grid**2 for p in each]) - mean**2)[:, None, None]
-    return exact, float(log_evidence)
-
-
-@pytest.mark.parametrize("emission_first", [False, True])
-def test_counts_of_a_gaussian_state_are_those_on_a_grid(emission_first: bool) -> None:
-    y = np.array([2.0, 0.0, GAP, 5.0, 3.0, 9.0])
-    exact, log_evidence = on_a_grid(y, 0.8, emission_first)
-    engine = smc(parameters={"rho": 0.8}, num_particles=2000, num_replicates=32)
-    found = engine(counts, {"y": y, "emission_first": emission_first}, KEY)
-    assert np.abs(scores(found, exact)).max() < 5.0
-    assert abs(found.attrs["log_evidence"] - log_evidence) < 4.0 * found.attrs["log_evidence_mcse"] < 0.2
-
-
 def test_an_impossible_observation_is_named() -> None:
     stay = np.broadcast_to(np.eye(2), (2, 2, 2))
 
@@ -295,64 +242,3 @@ def test_an_impossible_observation_is_named() -> None:
     data = {"observations": np.array([0, 0, 1, 0]), "actions": np.zeros(4, int)}
     with pytest.raises(DataError, match=r"time step 2 .* impossible for all 50 particles .* log evidence is -inf"):
         smc(parameters={}, num_particles=50, num_replicates=3)(sure, data, KEY)
-
-
-def test_what_cannot_be_filtered_is_refused() -> None:
-    def flat(y):
-        def step(x, y):
-            x = numpyro.sample("x", dist.Normal(x, 1.0))
-            numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
-            return x, None
-
-        scan(step, numpyro.sample("start", dist.ImproperUniform(dist.constraints.real, (), ())), y)
-
-    with pytest.raises(WorldModelError, match="cannot draw the first state from 'start'"):
-        smc(parameters={})(flat, {"y": SIX}, KEY)
-    with pytest.raises(DataError, match=r"parameter 'rho' .* is missing"):
-        smc(parameters={})(counts, {"y": SIX}, KEY)
-    with pytest.raises(DataError, match=r"has no parameter 'roh': did you mean 'rho'\?"):
-        smc(parameters={"rho": 0.5, "roh": 0.5})(counts, {"y": SIX}, KEY)
-    with pytest.raises(DataError, match=r"'rho' is 1\.5: expected a value of the kind Interval"):
-        smc(parameters={"rho": 1.5})(counts, {"y": SIX}, KEY)
-    with pytest.raises(WorldModelError, match="num_particles=0"):
-        smc(parameters={}, num_particles=0)
-
-
-def test_systematic_resampling_keeps_every_share() -> None:
-    weight = np.array([0.0, 0.31, 0.0, 0.27, 0.42, 0.0, 0.0])
-    with np.errstate(divide="ignore"):
-        log_weight = jnp.asarray(np.log(weight))
-    drawn = jax.vmap(lambda key: systematic(log_weight, key))(jax.random.split(KEY, 4000))
-    copies = (np.asarray(drawn)[:, :, None] == np.arange(7)).sum(axis=1)
-    assert (copies >= np.floor(7 * weight)).all()
-    assert (copies <= np.ceil(7 * weight)).all()
-    z = (copies.mean(axis=0) - 7 * weight)[weight > 0] / (copies.std(axis=0)[weight > 0] / np.sqrt(4000))
-    assert np.abs(z).max() < 4.0
-
-
-def test_a_lost_replicate_counts_as_no_evidence_and_has_no_belief() -> None:
-    log_terms = np.log(np.array([[0.2, 0.5], [0.4, 0.1]]))
-    log_terms = np.concatenate([log_terms, [[-np.inf, np.log(0.3)]]])
-    log_evidence, error = evidence_of(log_terms)
-    np.testing.assert_allclose(log_evidence, np.log(0.2 * 0.3), rtol=1e-12)
-    np.testing.assert_allclose(error, np.sqrt(0.2**2 / 0.2**2 / 3 + 0.2**2 / 0.3**2 / 3), rtol=1e-12)
-    alive = np.array([True, True, False]).reshape(3, 1, 1)
-    mean, spread = averaged(np.array([1.0, 2.0, 70.0]).reshape(3, 1, 1, 1), alive)
-    np.testing.assert_allclose([mean.item(), spread.item()], [1.5, np.sqrt(0.5 / 2)], rtol=1e-12)
-    alone = averaged(np.ones((3, 1, 1, 1)), alive)
-    assert alone[0].item() == 1.0
-    assert np.isnan(alone[1].item())
-
-
-def test_an_error_is_at_least_what_the_steps_around_say() -> None:
-    variance = np.linspace(1.0, 4.0, 30).reshape(30, 1, 1)
-    error = 0.1 * np.sqrt(variance)
-    error[20], error[25] = 0.01 * np.sqrt(variance[20]), np.nan
-    found, ess = steadied(error, variance)
-    expected = np.where(
-        np.arange(30) == 20, (9 * 0.01 + 0.0001) / 10, 0.01
-    )  # step 25 is among the eleven and says nothing
-    np.testing.assert_allclose(np.delete(found**2 / variance, 25, axis=0).ravel(), np.delete(expected, 25), rtol=1e-12)
-    np.testing.assert_allclose(np.delete(ess, 25, axis=0).ravel(), 1.0 / np.delete(expected, 25), rtol=1e-12)
-    assert np.isnan(found[25]).all()
-    assert np.isnan(ess[25]).all()

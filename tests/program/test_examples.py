@@ -96,7 +96,7 @@ def test_refused_for_the_reason_in_its_status(name: str) -> None:
         read(example.model, example.data())
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", named("read: finite"))
 def test_evidence_is_that_of_numpyros_enumeration(name: str, seed: int) -> None:
     """Both are log p(data, parameters), the states summed out; the enumeration also counts the values of masked latents."""

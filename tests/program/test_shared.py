@@ -119,7 +119,10 @@ def test_finite(way: str) -> None:
     assert_logs_close(log_density(marginalize(model), (), {"y": Y}, {})[0], expected, "log evidence")
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "moving together"])
+GAUSSIAN = [way for way in WAYS if way != "moving together"]
+
+
+@pytest.mark.parametrize("way", [GAUSSIAN[0], *(pytest.param(way, marks=pytest.mark.nightly) for way in GAUSSIAN[1:])])
 def test_gaussian(way: str) -> None:
     model = program(WAYS[way][0], lambda mean: dist.Normal(mean, 1.5), lambda x: dist.Normal(0.8 * x, 0.6))
     at, size = latent_values(model)

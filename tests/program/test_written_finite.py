@@ -88,6 +88,7 @@ def test_gradient_of_the_marginal(name: str) -> None:
         )
 
 
+@pytest.mark.nightly
 def test_a_learned_T_with_zeros_has_finite_gradients_from_any_start() -> None:
     """Points far out in the unconstrained space, where NUTS may be started; zeros of T, of the start and of the emission."""
 

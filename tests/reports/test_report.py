@@ -15,7 +15,6 @@ from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.distances import distances
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.reports import report as module
 from ppl_worldmodel.reports.report import page_of, report
 from ppl_worldmodel.reports.sentence import sentence
 
@@ -258,7 +257,7 @@ def test_a_failure_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(module.os, "replace", full)
+    monkeypatch.setattr("ppl_worldmodel.writing.os.replace", full)
     with pytest.raises(OSError, match="no space left"):
         report(trees.finite_known(), path)
     assert path.read_text() == "old"
