@@ -40,7 +40,8 @@ def calibrate(
 
     engine     "gibbs" or "nuts"
     arguments  what the program takes besides the data, such as num_steps
-    fitted     another program to fit to the same data (to see whether calibration would notice a fault in it)
+    fitted     another program to fit to the same data (to see whether calibration would notice a fault in it); the log
+               likelihood that is ranked stays that of `model`, so that data which the other one ignores are missed
 
     Returns `rank` (quantity, replication), fractions in (0, 1), and `p` (quantity,), p-values of their uniformity; the joint
     verdict is in the attributes.
@@ -73,8 +74,8 @@ def calibrate(
         truth = {name: run[name] for name in names}
         states = replay(model, data, truth, right, run)
         draws, paths = sampler(data, key)
-        of = jax.vmap(lambda each, path: quantities(program, data, each, path, plan))
-        return quantities(program, data, truth, states, plan), of({name: draws[name] for name in names}, paths)
+        of = jax.vmap(lambda each, path: quantities(model, data, each, path, right))
+        return quantities(model, data, truth, states, right), of({name: draws[name] for name in names}, paths)
 
     compiled = jax.jit(jax.vmap(one))
     cores = min(os.cpu_count() or 1, replications)

@@ -41,7 +41,9 @@ def header_of(name: str, shape: tuple[int, ...]) -> list[str]:
 def _open(loaded: Loaded) -> list[str]:
     """The arguments that a column may stand for: those without a default, or with the default None."""
     arguments = inspect.signature(loaded.model).parameters.items()
-    return [name for name, argument in arguments if argument.default in (None, inspect.Parameter.empty)]
+    return [
+        name for name, argument in arguments if argument.default is None or argument.default is inspect.Parameter.empty
+    ]
 
 
 def _flat(names: str) -> np.ndarray:

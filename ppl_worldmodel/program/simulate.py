@@ -87,7 +87,7 @@ def as_data(model: Callable, sites: Mapping[str, jax.Array], arguments: Mapping[
     free = [
         name
         for name, argument in inspect.signature(model).parameters.items()
-        if argument.default in (None, inspect.Parameter.empty) and name not in arguments
+        if (argument.default is None or argument.default is inspect.Parameter.empty) and name not in arguments
     ]
     inside = [name for name in _step_sites(model, arguments) if name in sites]
     data = dict(arguments)

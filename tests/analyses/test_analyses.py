@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ppl_worldmodel.analyses import belief_over_time, first_observation
+from ppl_worldmodel.analyses import belief_over_time, faults_and_ranks, first_observation
 
 SMALL = {
     "belief_over_time": lambda out: belief_over_time.main(out, num_scored=500),
+    "faults_and_ranks": lambda out: faults_and_ranks.main(out, 30, ("the right program",)),
     "first_observation": lambda out: first_observation.main(out, num_sequences=20),
 }
 
