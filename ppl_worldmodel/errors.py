@@ -13,8 +13,13 @@ class DataError(WorldModelError):
     """Data or parameter values that do not fit the program."""
 
 
+ANYWAY = (
+    "smc, a particle filter at given parameters; and NumPyro's own NUTS on the program, if its states are continuous"
+)
+
+
 class NotExactlySolvable(WorldModelError):
     """A program whose states cannot be integrated out exactly; the message names the site and the reason."""
 
-    def __init__(self, reason: str, engines: str = "nuts (states sampled, if they are continuous)"):
+    def __init__(self, reason: str, engines: str = ANYWAY):
         super().__init__(f"{reason}\nEngines that can still answer: {engines}.")

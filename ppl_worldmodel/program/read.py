@@ -136,7 +136,7 @@ def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Bat
     raise NotExactlySolvable(
         f"the state has discrete and continuous parts, {names}: it is a switching system, and the number of terms of its filter "
         "is multiplied with every step",
-        "a particle filter (smc), or gibbs sampling of the discrete given the continuous part and the other way round",
+        "smc, a particle filter at given parameters",
     )
 
 

@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[Callable, str]] = {
     "heavy tails": (gaussian(seen=lambda x: dist.StudentT(3.0, x, 1.0)), "site 'y' is StudentT"),
     "switching": (
         stepping(switching, lambda: (discrete_start(), 0.0)),
-        r"(?s)'regime' \(Categorical\), 'x' \(Normal\): it is a switching system.*particle filter \(smc\), or gibbs",
+        r"(?s)'regime' \(Categorical\), 'x' \(Normal\): it is a switching system.*answer: smc, a particle filter",
     ),
     "too many states": (
         stepping(many_switches, lambda: jnp.zeros(11, int)),
