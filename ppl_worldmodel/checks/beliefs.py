@@ -42,6 +42,12 @@ def findings(
     return [_finding(kind, candidate, reference, each, scale, converged) for kind, each in found if each is not None]
 
 
+def _fewest(kind: str, candidate: xr.DataTree) -> float:
+    """The fewest effective draws of any belief of this kind; NaN where none is told."""
+    beliefs = candidate["beliefs"].to_dataset()
+    return float(beliefs[f"{kind}_ess"].min()) if f"{kind}_ess" in beliefs else float("nan")
+
+
 def _finding(
     kind: str, candidate: xr.DataTree, reference: xr.DataTree, found: Distances, tolerance: float, converged: Verdict
 ) -> Finding:
@@ -49,6 +55,7 @@ def _finding(
     verdict, upper, why = judge(
         p=found.p, distance=found.distance, error=found.error, tolerance=tolerance, converged=converged,
         exact_in_the_limit=not candidate.attrs["engine"].startswith("svi"), draws=posterior["chain"] * posterior["draw"],
+        ess=_fewest(kind, candidate),
     )  # fmt: skip
     worst = int(found.distance.argmax())
     return Finding(

@@ -25,7 +25,7 @@ def findings(
     names = [str(name) for name in here.data_vars if name in there.data_vars]
     if not names:
         return []
-    z, distance, error, labels = [], [], [], []
+    z, distance, error, labels, ess = [], [], [], [], []
     for name in names:
         moments = [_moments(posterior[name]) for posterior in (here, there)]
         (mean, sd, mean_error, sd_error), (mean_ref, sd_ref, mean_error_ref, sd_error_ref) = moments
@@ -35,13 +35,14 @@ def findings(
         distance.append((np.hypot(shift, widening) / sd_ref).ravel())
         error.append((np.hypot(shift_error, widening_error) / sd_ref).ravel())
         labels.extend(_labels(name, mean.shape))
+        ess.append(np.nanmin(here[name].azstats.ess(method="mean").values))
     scores, distances = np.concatenate(z), np.concatenate(distance)
     p = joint_p(two_sided_p(scores))
     approximate = candidate.attrs["engine"].startswith("svi")
     draws = candidate["posterior"].sizes["chain"] * candidate["posterior"].sizes["draw"]
     verdict, upper, why = judge(
         p=p, distance=distances, error=np.concatenate(error), tolerance=tolerance_sd, exact_in_the_limit=not approximate,
-        draws=draws, converged=converged,
+        draws=draws, converged=converged, ess=float(min(ess)),
     )  # fmt: skip
     return [
         Finding(

@@ -100,18 +100,22 @@ def judge(
     exact_in_the_limit: bool,
     draws: int,
     converged: Verdict,
+    ess: float = float("nan"),
 ) -> tuple[Verdict, float, str]:
     """(verdict, upper confidence limit of the worst distance, why), from all distances and their standard errors.
 
     converged is the verdict on the draws themselves: chains that are apart say nothing about anything else; chains that are
-    merely short may still show a difference, but no agreement.
+    merely short may still show a difference, but no agreement. `draws` and `ess`, the fewest effective ones of any quantity, are
+    told.
     """
     distance, error = np.asarray(distance, float).ravel(), np.nan_to_num(np.asarray(error, float).ravel())
     upper, lower = float((distance + ONE_SIDED * error).max()), float((distance - limit(distance.size) * error).max())
+    effective = f", at least {ess:,.0f} effective" if np.isfinite(ess) else ""
+    noise = f"standard error {error[int(distance.argmax())]:.2g} from {draws:,} draws{effective}"
     if exact_in_the_limit and converged == "disagrees":
         return "undecided", upper, "the chains disagree with each other: see the row on convergence"
     if exact_in_the_limit and p < ALPHA:
-        return "disagrees", upper, f"beyond Monte Carlo error (joint p = {_p(p)})"
+        return "disagrees", upper, f"beyond Monte Carlo error (joint p = {_p(p)}; {noise})"
     if not exact_in_the_limit and lower > tolerance:
         return "disagrees", upper, f"the approximation is off by {distance.max():.2g}, more than {tolerance:.2g}"
     if converged != "agrees":
@@ -121,11 +125,11 @@ def judge(
         return (
             "undecided",
             upper,
-            f"Monte Carlo error too large to tell: about {_round_up(needed):,} draws would (there are {draws:,})",
+            f"Monte Carlo error too large to tell ({noise}): about {_round_up(needed):,} draws would",
         )
     if exact_in_the_limit:
-        return "agrees", upper, f"within Monte Carlo error (joint p = {_p(p)}) and within {upper:.2g}"
-    return "agrees", upper, f"the approximation is within {upper:.2g}"
+        return "agrees", upper, f"within Monte Carlo error (joint p = {_p(p)}) and within {upper:.2g} ({noise})"
+    return "agrees", upper, f"the approximation is within {upper:.2g} ({noise})"
 
 
 def disagreement(findings: Any) -> bool:
