@@ -1,6 +1,6 @@
 # make demo, make test: both set everything up first, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench nightly clean
+.PHONY: help demo test lint bench rates nightly clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ lint: $(STAMP) ## ruff and mypy
 
 bench: $(STAMP) ## measure: speed side by side, ratios
 	@for script in analyses/benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+
+rates: $(STAMP) ## measure: error rates of the verdicts (an hour)
+	@$(BIN)/python -m tests.faults.verdict_rates
 
 nightly: $(STAMP) ## the long tests, with every referee
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,referees]'

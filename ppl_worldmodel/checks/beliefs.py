@@ -51,10 +51,10 @@ def _fewest(kind: str, candidate: xr.DataTree) -> float:
 def _finding(
     kind: str, candidate: xr.DataTree, reference: xr.DataTree, found: Distances, tolerance: float, converged: Verdict
 ) -> Finding:
-    posterior = candidate.children["posterior"].sizes
+    posterior, each = candidate.children["posterior"].sizes, int(candidate.attrs.get("num_particles", 1))
     verdict, upper, why = judge(
         p=found.p, distance=found.distance, error=found.error, tolerance=tolerance, converged=converged,
-        exact_in_the_limit=not candidate.attrs["engine"].startswith("svi"), draws=posterior["chain"] * posterior["draw"],
+        exact_in_the_limit=not candidate.attrs["engine"].startswith("svi"), draws=each * posterior["chain"] * posterior["draw"],
         ess=_fewest(kind, candidate),
     )  # fmt: skip
     worst = int(found.distance.argmax())

@@ -72,7 +72,12 @@ def _markov_chain(candidate: xr.DataTree) -> Finding:
     worst = str(varying["entry"].values[int(np.argmax(rhat))]) if varying.sizes["entry"] else "-"
     verdict: Verdict = "agrees"
     why = f"R-hat at most {rhat.max():.3f}, at least {ess.min():.0f} effective draws of {draws}"
-    if rhat.max() > RHAT_APART:
+    if not varying.sizes["entry"] and constant:
+        verdict, why = (
+            "undecided",
+            "no draw ever moved: the states are certain, or the sampler cannot leave where it started",
+        )
+    elif rhat.max() > RHAT_APART:
         verdict, why = "disagrees", f"the chains disagree: R-hat {rhat.max():.3f} at {worst} (at most {RHAT})"
     elif rhat.max() > RHAT:
         verdict, why = (
@@ -84,7 +89,7 @@ def _markov_chain(candidate: xr.DataTree) -> Finding:
     elif ess.min() < ESS_PER_CHAIN * chains:
         needed = int(np.ceil(draws * ESS_PER_CHAIN * chains / max(ess.min(), 1.0)))
         verdict, why = "undecided", f"only {ess.min():.0f} effective draws of {draws}; about {needed:,} draws would do"
-    if constant:
+    if constant and varying.sizes["entry"]:
         why += f"; {constant} entries never varied"
     return Finding(
         candidate.attrs["engine"], "itself", "convergence", int(table.sizes["entry"]), worst, float("nan"), float("nan"),

@@ -16,6 +16,8 @@ def findings(candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: fl
     """One finding if the candidate has an ELBO or an estimate, and the reference the exact log evidence of the same question."""
     if "log_evidence_mcse" in candidate.attrs and "log_evidence" in reference.attrs:
         return [_of_particles(candidate, reference)]
+    if candidate.attrs["engine"] == "exact" and candidate.attrs["question"] == reference.attrs["question"]:
+        return _of_recursion(candidate, reference)
     if (
         "elbo" not in candidate.attrs
         or "log_evidence" not in reference.attrs
@@ -61,3 +63,22 @@ def _of_particles(candidate: xr.DataTree, reference: xr.DataTree) -> Finding:
         said["engine"], reference.attrs["engine"], "log evidence", 1, "-", float(np.abs(z)[0]), p, float(np.abs(gap)[0]), upper,
         NATS, "nats", verdict, why,
     )  # fmt: skip
+
+
+def _of_recursion(candidate: xr.DataTree, reference: xr.DataTree) -> list[Finding]:
+    """Another exact answer, of another precision or recursion: it differs by rounding."""
+    if "log_evidence" not in reference.attrs:
+        return []
+    gap = abs(float(candidate.attrs["log_evidence"]) - float(reference.attrs["log_evidence"]))
+    right = gap <= NATS  # NaN is not
+    why = (
+        f"rounding of {gap:.1g} nats"
+        if right
+        else f"off by {gap:.3g} nats, more than {NATS}: too few digits, or another model"
+    )
+    return [
+        Finding(
+            candidate.attrs["engine"], reference.attrs["engine"], "log evidence", 1, "-", float("nan"), float("nan"), gap, gap,
+            NATS, "nats", "agrees" if right else "disagrees", why,
+        )
+    ]  # fmt: skip
