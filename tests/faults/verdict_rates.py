@@ -142,7 +142,7 @@ def _each(tasks: list[tuple[Any, ...]], seeds: int, processes: int) -> Iterator[
     if processes == 1:
         yield from (function(*arguments, seeds) for function, *arguments in tasks)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_find_tests) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(function, *arguments, seeds) for function, *arguments in tasks]
         yield from (future.result() for future in as_completed(waiting))
 
@@ -175,15 +175,10 @@ def _print(sound: list[dict[str, Any]], faulty: list[dict[str, Any]]) -> None:
     Console(width=150).print(table)
 
 
-def _find_tests() -> None:
-    """The faults are those of the tests, which stand beside this folder and are not installed."""
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure the error rates of the verdicts.")
     parser.add_argument("--seeds", type=int, default=100, help="runs of each kind (default 100)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="only runs described so: sound, planted, weak, a model, an engine")
     chosen = parser.parse_args()
-    _find_tests()
     main(seeds=chosen.seeds, processes=chosen.processes, only=chosen.only)
