@@ -69,6 +69,7 @@ def test_dependent_draws_are_thinned() -> None:
     assert 12 < thinning(draws) < 40  # (1 + 0.9) / (1 - 0.9) = 19 draws for an independent one
 
 
+@pytest.mark.nightly
 def test_gibbs_is_calibrated() -> None:
     found = calibrate(two_states(), engine="gibbs", **SHORT)
     assert found.attrs["verdict"] == "agrees", found.attrs["why"]

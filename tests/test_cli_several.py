@@ -132,6 +132,7 @@ def test_a_missing_column_is_told(own: Path, capsys: pytest.CaptureFixture[str])
     assert "all 3 series have the same observations of site 'y'" in said
 
 
+@pytest.mark.nightly
 def test_a_state_of_several_parts(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed, _, result = checked(
         capsys, "product.py", "--data", "one.csv", "--known", "--fast", "--parameters", '{"stay": 0.8}'
@@ -145,6 +146,7 @@ def test_a_state_of_several_parts(own: Path, capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
 
 
+@pytest.mark.nightly
 def test_a_simulation_is_read_back(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lengths = ("--set", "lengths=[8,5]")
     assert main(["simulate", "ragged.py", *lengths, "--out", "ragged.csv"]) == 0

@@ -68,6 +68,7 @@ def test_one_belief_passed_off_as_another_is_noticed(
     assert verdicts(wrong, exact)[kind] == "disagrees"
 
 
+@pytest.mark.nightly
 def test_batches_of_prefixes_are_the_same_draws(
     finite: tuple[xr.DataTree, xr.DataTree], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from .grammar_finite_programs import finite_program
 from .grammar_gaussian import GaussianShape, gaussian_shapes
 from .grammar_gaussian_programs import gaussian_program
 
-EXAMPLES, NIGHTLY = 6, 250  # of these few, the marginal of one in four, which takes as long again
+EXAMPLES, NIGHTLY = 4, 250  # of these few, the marginal of one in four, which takes as long again
 passed: dict[Any, int] = {}
 
 

@@ -121,6 +121,7 @@ def test_smoothing_is_filtering_a_state_that_remembers(emission_first: bool) -> 
     assert_close(found.pairwise_covariance, [covariance[e, f] for e, f in pairwise(emitting)])
 
 
+@pytest.mark.nightly
 @both_orders
 def test_dense_equals_the_program_alone(emission_first: bool) -> None:
     system = random_system(4, num_steps=5, dim_x=2, dim_y=2)
