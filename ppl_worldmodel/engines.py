@@ -28,7 +28,7 @@ def engines_at(
 
     def of_gibbs() -> Callable:
         # With every prefix the draws are those of as many posteriors as steps: fewer of each.
-        number = 5000 if prefixes or not known else 10_000
+        number = 8000 if prefixes or not known else 10_000
         few = (True if prefixes else 5) if known else 0
         return gibbs(parameters=parameters, num_samples=size(number), num_warmup=size(500), prefixes=few)
 
