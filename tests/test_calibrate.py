@@ -92,11 +92,9 @@ def test_swapped_emission_rows_are_noticed() -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("transpose", [False, True])
 def test_nuts(transpose: bool) -> None:
-    fitted = two_states(transpose=True) if transpose else None
     prior = ((8.0, 2.0), (6.0, 4.0))
     settings = SHORT | {"num_warmup": 300, "num_samples": 300}
-    if transpose:
-        fitted = two_states(T_prior=prior, transpose=True)
+    fitted = two_states(T_prior=prior, transpose=True) if transpose else None
     found = calibrate(two_states(T_prior=prior), engine="nuts", fitted=fitted, **settings)
     assert found.attrs["verdict"] == ("disagrees" if transpose else "agrees"), found.attrs["why"]
 

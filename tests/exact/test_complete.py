@@ -75,8 +75,8 @@ def test_the_density_is_the_programs(family: str, order: str) -> None:
 
 
 @pytest.mark.parametrize(("family", "order"), CASES)
-def test_paths_and_their_starts_are_drawn_from_the_posterior(family: str, order: str) -> None:
-    """Against the exact smoother: of the states, and of the start by the program read with an unseen step in front."""
+def test_paths_are_drawn_from_the_posterior(family: str, order: str) -> None:
+    """The states, against the exact smoother; of the start see the next test."""
     system = read(program(family, order), {"y": Y})
     paths = jax.vmap(lambda key: sample_path(system, key))(jax.random.split(jax.random.key(0), DRAWS))
     verbs: Any = finite if family == "finite" else gaussian
