@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +24,7 @@ from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer.psis import psis
 from ppl_worldmodel.program.marginalize import marginalize
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
@@ -90,7 +90,7 @@ def svi(
             family=type(system).__name__, beliefs=beliefs, posterior=posterior,
             sample_stats={"log_ratio": log_ratio[None]}, seconds_sampling=sampled,
             elbo=float(log_ratio.mean()), elbo_mcse=float(log_ratio.std(ddof=1) / np.sqrt(num_samples)),
-            pareto_k=_pareto_k(log_ratio), loss_change=_still_falling(np.asarray(fitted.losses)), num_steps=num_steps,
+            pareto_k=psis(log_ratio)[1], loss_change=_still_falling(np.asarray(fitted.losses)), num_steps=num_steps,
             structure=system.structure, **told,
         )  # fmt: skip
 
@@ -143,10 +143,6 @@ def _draw(program: Callable, guide: Callable, params: Any, keys: jax.Array) -> t
         return at["u"]["value"], log_p - log_q
 
     return jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=200))(keys)
-
-
-def _pareto_k(log_ratio: np.ndarray) -> float:
-    return float(xr.DataArray(log_ratio, dims="sample").azstats.psislw(dim="sample")[1])
 
 
 def _still_falling(losses: np.ndarray) -> float:
