@@ -63,12 +63,12 @@ def of_parameter_draws(
     family, plan = examine(model, data, first)
     flat = {name: jnp.asarray(value).reshape(-1, *np.shape(value)[2:]) for name, value in draws.items()}
     chains, length = np.shape(next(iter(draws.values())))[:2]
-    log_predictive = _map(model, data, flat, plan, lambda system: _verbs(system).evidence(system))
+    log_predictive = over_draws(model, data, flat, plan, lambda system: _verbs(system).evidence(system))
     step = max(1, int(np.ceil(chains * length / most)))
     thinned = {name: jnp.asarray(value)[:, ::step] for name, value in draws.items()}
     kept = next(iter(thinned.values())).shape[1]
     thinned = {name: value.reshape(-1, *value.shape[2:]) for name, value in thinned.items()}
-    past = _map(model, data, thinned, plan, lambda system: _verbs(system).smooth(system)._asdict())
+    past = over_draws(model, data, thinned, plan, lambda system: _verbs(system).smooth(system)._asdict())
     beliefs: dict[str, xr.DataArray] = {}
     lead, size = _lead(family), None
     if isinstance(family, LinearGaussian):
@@ -98,8 +98,11 @@ def _lead(system: System) -> tuple[str, ...]:
     return ("sequence",) if system.structure.sequences else ()
 
 
-def _map(model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array], plan: Plan, of: Callable) -> Any:
-    """`of(system)` for every draw, in one compiled loop over batches of draws."""
+def over_draws(model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array], plan: Plan, of: Callable) -> Any:
+    """`of(system)` for every draw, in one compiled loop over batches of draws.
+
+    flat  draws of the parameters with one leading axis, (draw, ...); so has every array of the result (NumPy)
+    """
 
     def one(parameters: Mapping[str, jax.Array]) -> Any:
         return of(system_at(model, data, parameters, plan))

@@ -15,20 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
-from numpyro import handlers
-from numpyro.distributions import Distribution, ImproperUniform
 from numpyro.infer.util import log_density
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact import LinearGaussian
 from ppl_worldmodel.exact.complete import Path, log_joint, sample_path
 from ppl_worldmodel.infer.conjugate import Family, families, misfit
-from ppl_worldmodel.program import missing
-from ppl_worldmodel.program.intercept import Intercept
+from ppl_worldmodel.program.coordinates import random_parameters
 from ppl_worldmodel.program.marginalize import with_factor
-from ppl_worldmodel.program.parameters import Collect
 from ppl_worldmodel.program.read import Plan, System, system_at
-from ppl_worldmodel.program.sites import Sample, bare, random_value
+from ppl_worldmodel.program.sites import Sample, random_value
 from ppl_worldmodel.program.step import kind
 
 ROUNDING = 1e-6
@@ -69,19 +65,6 @@ def chain(
         return lax.scan(step, warm, jax.random.split(key_draws, num_samples))[1]
 
     return run
-
-
-def random_parameters(model: Callable, data: Mapping[str, Any], plan: Plan, key: Array) -> dict[str, Sample]:
-    """A draw of every parameter from its prior (any value of its support where that is flat), in the order of sampling."""
-    collect = Collect(None, None, set(plan.start.sites), key, draw=_prior_draw)
-    program = missing.observe(model) if missing.has_gaps(data) else model
-    with handlers.block(), collect:
-        Intercept(program, plan.start, lambda scan, beginning: None)(**data)
-    return collect.found
-
-
-def _prior_draw(fn: Distribution, key: Array) -> Array:
-    return random_value(fn, key) if isinstance(bare(fn), ImproperUniform) else fn.sample(key)
 
 
 def _slope(

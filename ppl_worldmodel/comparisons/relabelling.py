@@ -1,0 +1,119 @@
+"""What happens to the parameters when the states exchange names?  Measured on the program itself, not guessed from shapes.
+
+A relabelling moves entries of some parameters along some of their axes (both of T, the first of O, the one of a vector of rates).
+Which ones is found by trial: of all choices of axes as long as there are states, the one under which the system that is read at
+the moved parameters is the system with its states moved. A program in which no choice does so has states with fixed names
+(structural zeros, emissions without parameters, states of several parts), and nothing to relabel.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import chain, combinations, permutations, product
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+from ppl_worldmodel.exact import FiniteState
+from ppl_worldmodel.program.coordinates import Coordinates
+from ppl_worldmodel.program.read import Plan, System, system_at
+
+ROUNDING = 1e-9
+MOST_CHOICES = 4096
+
+
+class Relabelling(NamedTuple):
+    """How names are exchanged.
+
+    axes          {parameter: the axes that are indexed by the state}
+    exchangeable  is the whole program, its prior and its first state too, the same after it? Then the posterior has one mirror
+                  image for each order of the states, and draws say something about T and O only once they are relabelled.
+    """
+
+    num_states: int
+    axes: dict[str, tuple[int, ...]]
+    exchangeable: bool
+
+
+def relabelling(
+    model: Callable, data: Mapping[str, Any], system: System, plan: Plan, space: Coordinates
+) -> Relabelling | None:
+    """The relabelling of a program, or None where its states have fixed names.
+
+    system, plan  as `examine` has them; space: its `coordinates`
+    """
+    if not isinstance(system, FiniteState):
+        return None
+    number = system.initial.shape[-1]
+    drawn = [space.constrain(space.draw(key)) for key in jax.random.split(jax.random.key(11), 2)]
+    options = [_choices(drawn[0][name], number) for name in space.names]
+    if number == 1 or not 1 < np.prod([len(each) for each in options]) <= MOST_CHOICES:
+        return None
+    at = jax.jit(lambda parameters: tuple(system_at(model, data, parameters, plan))[:3])
+    # A cycle and an exchange of two generate all permutations.
+    moves = [np.roll(np.arange(number), 1), np.r_[1, 0, 2:number]]
+    before = [at(parameters) for parameters in drawn]
+    for axes in sorted(product(*options), key=lambda axes: sum(map(len, axes))):
+        chosen = dict(zip(space.names, axes, strict=True))
+        fits = [
+            _moved(old, at(permuted(parameters, chosen, move)), move, system.structure.order == "both states")
+            for parameters, old in zip(drawn, before, strict=True)
+            for move in moves
+        ]
+        if all(same for same, _ in fits):
+            named_by_start = not all(start for _, start in fits)
+            return Relabelling(number, chosen, not named_by_start and _same_prior(space, drawn, chosen, moves))
+    return None
+
+
+def permuted(
+    parameters: Mapping[str, Any], axes: Mapping[str, tuple[int, ...]], order: Int[Any, " state"]
+) -> dict[str, Array]:
+    """The parameters with the states in another order: the new state k is the old state order[k]."""
+    found = {}
+    for name, value in parameters.items():
+        moved = jnp.asarray(value)
+        for axis in axes.get(name, ()):
+            moved = jnp.take(moved, order, axis=axis)
+        found[name] = moved
+    return found
+
+
+def all_orders(number: int) -> Int[np.ndarray, "order state"]:
+    """Every order of the states; there are number! of them."""
+    return np.array(list(permutations(range(number))))
+
+
+def _choices(value: Array, number: int) -> list[tuple[int, ...]]:
+    """All sets of axes with as many entries as there are states."""
+    fit = [axis for axis, size in enumerate(np.shape(value)) if size == number]
+    return list(chain.from_iterable(combinations(fit, count) for count in range(len(fit) + 1)))
+
+
+def _moved(old: tuple[Array, ...], new: tuple[Array, ...], order: np.ndarray, pair: bool) -> tuple[bool, bool]:
+    """Is the new system the old one with its states in this order; and is its first state, too?"""
+    initial, transition, seen = old
+    seen = seen[..., order]
+    seen = seen[..., order, :] if pair else seen
+    same = _equal(new[1], transition[..., order][..., order, :]) & _equal(new[2], seen)
+    return bool(same), bool(_equal(new[0], initial[..., order]))
+
+
+def _equal(here: Array, there: Array) -> Bool[Array, ""]:
+    return jnp.all((here == there) | (jnp.abs(here - there) <= ROUNDING * (1.0 + jnp.abs(there))))
+
+
+def _same_prior(
+    space: Coordinates, drawn: list[dict[str, Array]], axes: Mapping[str, tuple[int, ...]], moves: list[np.ndarray]
+) -> bool:
+    @jax.jit
+    def prior(parameters: Mapping[str, Array]) -> Array:
+        z = space.unconstrain(parameters)
+        return space.density(z).prior - space.log_slope(z)
+
+    return all(
+        bool(_equal(prior(permuted(parameters, axes, move)), prior(parameters)))
+        for parameters in drawn
+        for move in moves
+    )

@@ -1,0 +1,132 @@
+"""What does a program look like as a density over one vector?  Its parameters, unconstrained and stacked.
+
+The joint density falls in two: the prior (with whatever else the program says about the parameters alone), and the one-step terms
+log p(y_t | y_1:t-1, parameters) of the states integrated out. Evidence, leave-future-out scores and Fisher information are all
+about these two.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from numpyro import handlers
+from numpyro.distributions import Distribution, ImproperUniform, biject_to
+from numpyro.infer.util import constrain_fn, log_density, unconstrain_fn
+
+from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.program import missing
+from ppl_worldmodel.program.intercept import Intercept
+from ppl_worldmodel.program.marginalize import with_factor
+from ppl_worldmodel.program.parameters import Collect
+from ppl_worldmodel.program.read import Plan, log_predictive
+from ppl_worldmodel.program.sites import Sample, bare, random_value
+
+Parameters = dict[str, Array]
+FACTOR = "log_predictive"
+
+
+class Density(NamedTuple):
+    """prior  log p(z), with the Jacobian of z; terms  log p(y_t | y_1:t-1, z), of all series together."""
+
+    prior: Float[Array, ""]
+    terms: Float[Array, " time"]
+
+
+class Coordinates(NamedTuple):
+    """The parameters of a program and its data as a vector z of `size` real numbers. All functions can be traced by JAX.
+
+    names        the parameter sites, in the program's order
+    constrain    z -> the values of the sites; unconstrain: the way back
+    density      z -> Density
+    log_slope    z -> log |d sites / d z|, the sites' free entries counted (a simplex of K has K - 1)
+    draw         random key -> z of a draw from the prior
+    improper     sites whose prior has no finite integral: with one of them there is no evidence, and `draw` gives any value
+    """
+
+    size: int
+    names: tuple[str, ...]
+    constrain: Callable[[Array], Parameters]
+    unconstrain: Callable[[Mapping[str, Array]], Array]
+    density: Callable[[Array], Density]
+    log_slope: Callable[[Array], Array]
+    draw: Callable[[Array], Array]
+    improper: tuple[str, ...]
+
+
+def coordinates(model: Callable, data: Mapping[str, Any], plan: Plan) -> Coordinates:
+    """The coordinates of a program on its data; `plan` as `examine` has it.
+
+    Raises NotExactlySolvable, naming the site, where a parameter is discrete.
+    """
+    program, arguments = with_factor(model, plan, FACTOR, log_predictive), dict(data)
+    sites = random_parameters(model, arguments, plan, jax.random.key(0))
+    for name, site in sites.items():
+        if site.fn.support.is_discrete:
+            raise NotExactlySolvable(f"the parameter '{name}' is discrete: it has no density over real numbers")
+    # Constraining may depend on other parameters, so that NumPyro does it, along a run of the program.
+    example = {name: site.value for name, site in sites.items()}
+    start = unconstrain_fn(program, (), arguments, example)
+    flat, unravel = ravel_pytree({name: start[name] for name in sites})
+
+    def constrain(z: Array) -> Parameters:
+        values = constrain_fn(program, (), arguments, unravel(z))
+        return {name: values[name] for name in sites}
+
+    def unconstrain(values: Mapping[str, Array]) -> Array:
+        free = unconstrain_fn(program, (), arguments, {name: jnp.asarray(values[name]) for name in sites})
+        return ravel_pytree({name: free[name] for name in sites})[0]
+
+    def run(z: Array) -> tuple[Array, dict[str, Any]]:
+        return log_density(program, (), arguments, constrain(z))
+
+    def slope(z: Array, trace: Mapping[str, Any]) -> Array:
+        free, total = unravel(z), jnp.zeros(())
+        for name in sites:
+            transform = biject_to(trace[name]["fn"].support)
+            total = total + jnp.sum(transform.log_abs_det_jacobian(free[name], trace[name]["value"]))
+        return total
+
+    def density(z: Array) -> Density:
+        total, trace = run(z)
+        terms = trace[FACTOR]["fn"].log_factor
+        by_time = terms.reshape(-1, terms.shape[-1]).sum(axis=0)
+        return Density(total - terms.sum() + slope(z, trace), by_time)
+
+    return Coordinates(
+        size=flat.size,
+        names=tuple(sites),
+        constrain=constrain,
+        unconstrain=unconstrain,
+        density=density,
+        log_slope=lambda z: slope(z, run(z)[1]),
+        draw=lambda key: unconstrain(
+            {name: site.value for name, site in random_parameters(model, arguments, plan, key).items()}
+        ),
+        improper=tuple(name for name, site in sites.items() if isinstance(bare(site.fn), ImproperUniform)),
+    )
+
+
+def random_parameters(model: Callable, data: Mapping[str, Any], plan: Plan, key: Array) -> dict[str, Sample]:
+    """A draw of every parameter from its prior (any value of its support where that is flat), in the order of sampling."""
+    collect = Collect(None, None, set(plan.start.sites), key, draw=_prior_draw)
+    program = missing.observe(model) if missing.has_gaps(data) else model
+    with handlers.block(), collect:
+        Intercept(program, plan.start, lambda scan, beginning: None)(**data)
+    return collect.found
+
+
+def _prior_draw(fn: Distribution, key: Array) -> Array:
+    return random_value(fn, key) if isinstance(bare(fn), ImproperUniform) else fn.sample(key)
+
+
+def entry_names(parameters: Mapping[str, Any]) -> list[str]:
+    """A name for each entry of the parameters, `T[0, 1]`, in their order."""
+    return [
+        f"{name}{list(index) if index else ''}"
+        for name, value in parameters.items()
+        for index in np.ndindex(*np.shape(value))
+    ]
