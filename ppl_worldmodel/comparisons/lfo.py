@@ -144,18 +144,21 @@ def refitted(
 
         with_factor(model, plan, "log_predictive", first)(**data)
 
-    mcmc = MCMC(
-        NUTS(past, init_strategy=init_to_sample), num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains,
-        chain_method="vectorized", progress_bar=False, jit_model_args=True,
-    )  # fmt: skip
     steps = np.arange(jax.eval_shape(space.density, jnp.zeros(space.size)).terms.shape[0])
-    flatten = jax.jit(jax.vmap(space.unconstrain))
+
+    @jax.jit
+    def sampled(key: Array, keep: Array) -> Array:
+        mcmc = MCMC(
+            NUTS(past, init_strategy=init_to_sample), num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains,
+            chain_method="vectorized", progress_bar=False,
+        )  # fmt: skip
+        mcmc.run(key, keep)
+        draws = mcmc.get_samples()
+        return terms(jax.vmap(space.unconstrain)({name: draws[name] for name in space.names}))
 
     def refit(n: int) -> np.ndarray:
-        mcmc.run(jax.random.fold_in(key, n), jnp.asarray(steps < n))
-        draws = mcmc.get_samples()
-        found = np.asarray(terms(flatten({name: draws[name] for name in space.names})))
-        return found.reshape(num_chains, num_samples, -1)
+        found = sampled(jax.random.fold_in(key, n), jnp.asarray(steps < n))
+        return np.asarray(found).reshape(num_chains, num_samples, -1)
 
     return refit
 

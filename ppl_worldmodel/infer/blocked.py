@@ -99,7 +99,9 @@ def conjugate_families(model: Callable, data: Mapping[str, Any], system: System,
             off[name] = [misfit(family, slope, values) for family in families(site.fn.support)]
         return off
 
-    far = jax.jit(lambda keys: jax.vmap(measure)(keys))(jax.random.split(jax.random.key(3), 3))
+    keys = jax.random.split(jax.random.key(3), 3)
+    # Compiled to be run once: optimising it would take longer than it saves.
+    far = jax.jit(jax.vmap(measure)).lower(keys).compile({"xla_backend_optimization_level": 0})(keys)
     chosen: dict[str, Family] = {}
     for name in sites:
         tried = families(sites[name].fn.support)

@@ -63,14 +63,19 @@ def coordinates(model: Callable, data: Mapping[str, Any], plan: Plan) -> Coordin
     Raises NotExactlySolvable, naming the site, where a parameter is discrete.
     """
     program, arguments = with_factor(model, plan, FACTOR, log_predictive), dict(data)
-    sites = random_parameters(model, arguments, plan, jax.random.key(0))
+    sites: dict[str, Sample] = {}
+
+    def outline(key: Array) -> Parameters:
+        # Constraining may depend on other parameters, so that NumPyro does it, along a run of the program.
+        sites.update(random_parameters(model, arguments, plan, key))
+        return unconstrain_fn(program, (), arguments, {name: site.value for name, site in sites.items()})
+
+    # Only shapes are looked at; nothing is computed.
+    start = jax.eval_shape(outline, jax.random.key(0))
     for name, site in sites.items():
         if site.fn.support.is_discrete:
             raise NotExactlySolvable(f"the parameter '{name}' is discrete: it has no density over real numbers")
-    # Constraining may depend on other parameters, so that NumPyro does it, along a run of the program.
-    example = {name: site.value for name, site in sites.items()}
-    start = unconstrain_fn(program, (), arguments, example)
-    flat, unravel = ravel_pytree({name: start[name] for name in sites})
+    flat, unravel = ravel_pytree({name: jnp.zeros(start[name].shape, start[name].dtype) for name in sites})
 
     def constrain(z: Array) -> Parameters:
         values = constrain_fn(program, (), arguments, unravel(z))

@@ -1,0 +1,98 @@
+"""What does an engine's result say once its states have the names of a reference?  The same DataTree, relabelled draw by draw.
+
+The group `alignment` holds how: `order` (chain, draw, state), the state of the original draw that got each name, so that nothing
+is lost; `margin` (chain, draw), the cost of the next best naming in nats; `reference` (step, state), the occupancies aligned to.
+Its attributes tell how the chains switched, and R-hat before and after.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.comparisons.alignment import Alignment, align, occupancies, relabelled
+from ppl_worldmodel.comparisons.relabelling import Relabelling
+from ppl_worldmodel.infer.beliefs import of_parameter_draws
+from ppl_worldmodel.program.read import Plan
+
+
+def aligned(
+    result: xr.DataTree,
+    model: Callable,
+    data: Mapping[str, Any],
+    plan: Plan,
+    names: Relabelling,
+    reference: Mapping[str, Any] | xr.DataTree | None = None,
+) -> xr.DataTree:
+    """The result of an engine that learned parameters, with its draws and beliefs relabelled.
+
+    reference  parameter values, or another result that was aligned, whose names are taken; None: those the draws settle on
+    """
+    posterior = result["posterior"].to_dataset()
+    draws = {name: posterior[name].values for name in names.axes}
+    occupied = occupancies(model, data, plan, draws)
+    told = align(occupied, _reference(reference, model, data, plan), pivot=_pivot(result))
+    moved = {name: relabelled(draws[name], told.order, axes) for name, axes in names.axes.items()}
+    found = result.copy()
+    found["posterior"] = xr.DataTree(
+        posterior.assign({name: (posterior[name].dims, values) for name, values in moved.items()})
+    )
+    beliefs = of_parameter_draws(model, data, moved)[0]
+    found["beliefs"] = xr.DataTree(xr.Dataset(beliefs, attrs=result["beliefs"].attrs))
+    found["alignment"] = xr.DataTree(_described(told, draws, moved))
+    return found
+
+
+def _reference(
+    reference: Mapping[str, Any] | xr.DataTree | None, model: Callable, data: Mapping[str, Any], plan: Plan
+) -> np.ndarray | None:
+    if reference is None:
+        return None
+    if isinstance(reference, xr.DataTree):
+        return reference["alignment"]["reference"].values
+    return occupancies(model, data, plan, reference, lead=0)
+
+
+def _pivot(result: xr.DataTree) -> tuple[int, int]:
+    """The draw of the highest likelihood."""
+    if "log_likelihood" not in result.children:
+        return 0, 0
+    terms = result["log_likelihood"]["log_predictive"].values
+    total = terms.reshape(*terms.shape[:2], -1).sum(axis=-1)
+    chain, draw = np.unravel_index(int(total.argmax()), total.shape)
+    return int(chain), int(draw)
+
+
+def _described(told: Alignment, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> xr.Dataset:
+    rivals, counts = np.unique(
+        told.rival.reshape(-1, 2)[told.margin.ravel() <= np.median(told.margin)], axis=0, return_counts=True
+    )
+    return xr.Dataset(
+        {
+            "order": (("chain", "draw", "state"), told.order),
+            "margin": (("chain", "draw"), told.margin),
+            "reference": (("step", "state"), told.reference),
+        },
+        attrs={
+            "labellings": told.labellings,
+            "switches": told.switches,
+            "unclear": told.unclear,
+            "rivals": rivals[counts.argmax()].tolist(),
+            "rhat_before": worst_rhat(before),
+            "rhat_after": worst_rhat(after),
+        },
+    )
+
+
+def worst_rhat(draws: Mapping[str, np.ndarray]) -> float:
+    """The largest R-hat of any entry that varies; NaN with a single chain."""
+    found = []
+    for values in draws.values():
+        flat = values.reshape(*values.shape[:2], -1)
+        varying = flat[..., flat.std(axis=(0, 1)) > 0]
+        if varying.shape[-1]:
+            array = xr.DataArray(varying, dims=("chain", "draw", "entry"))
+            found.append(float(array.azstats.rhat().max()))
+    return max(found, default=float("nan"))

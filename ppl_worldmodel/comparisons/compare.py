@@ -1,0 +1,146 @@
+"""Which model?  Every model on the same data: evidence, leave-future-out scores and weights, beside models that have no state.
+
+Returned is one DataTree. The group `scores` has a row for each model (dimension `model`); `pointwise` the scores of each time step;
+`models/<name>` what each model learned, as its engine returned it. Attributes tell which comparison can be decided.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.comparisons.fit import Fit, fit
+from ppl_worldmodel.comparisons.lfo import check_first, default_first
+from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
+from ppl_worldmodel.comparisons.score import EVIDENCE, Score, score, terms_of
+from ppl_worldmodel.comparisons.stateless import observed_series, stateless
+from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.provenance import provenance
+
+Say = Callable[[str], None]
+
+
+class Comparison(NamedTuple):
+    """What came of it: rows for people, the best first, and everything in one tree. Prints as a table."""
+
+    rows: tuple[Row, ...]
+    tree: xr.DataTree
+
+    def __repr__(self) -> str:
+        from ppl_worldmodel.reports.comparison_table import as_text
+
+        return as_text(self.tree)
+
+
+def compare(
+    models: Mapping[str, Callable],
+    data: Mapping[str, Any],
+    key: jax.Array | None = None,
+    *,
+    engine: Callable[..., xr.DataTree] | None = None,
+    evidence: str = "bridge",
+    first: int | None = None,
+    horizon: int = 1,
+    windows: bool = True,
+    classic: bool = True,
+    references: Mapping[str, Mapping[str, Any]] | None = None,
+    fast: bool = False,
+    say: Say = lambda line: None,
+) -> Comparison:
+    """Compare models of the same observations.
+
+    models    {name: NumPyro program}
+    data      the keyword arguments that they take; or, where they take different ones, {name: arguments} with an entry for each
+    engine    learns the parameters; None: gibbs where they are conjugate, else nuts
+    evidence  how it is estimated: "bridge", or "smc" over the data
+    first     the first time step that is scored by leave-future-out (counted from 0); None: after a fifth of the series
+    horizon   how many steps ahead the scores look
+    windows   beside them, models without a state: independent draws and windows of one and two steps of history
+    classic   AIC, BIC, DIC and PSIS-LOO, too
+    references  {name: parameter values} whose names of the states are taken, such as a simulation's truth
+    fast      a tenth of the draws: to see that it runs, not to decide anything
+    Raises DataError if the models observe different data; NotExactlySolvable for a program that is not read exactly.
+    """
+    if evidence not in EVIDENCE:
+        raise DataError(f"there is no evidence '{evidence}': choose from {', '.join(EVIDENCE)}")
+    started = time.perf_counter()
+    each = _data_of(models, data)
+    keys = jax.random.split(jax.random.key(0) if key is None else key, 2 * len(models) + 1)
+
+    def size(number: int) -> int:
+        return number // 10 if fast else number
+
+    fits: dict[str, Fit] = {}
+    for number, (name, model) in enumerate(models.items()):
+        say(f"{name}: learning ...")
+        fits[name] = fit(
+            model, each[name], keys[2 * number], engine=engine, size=size, reference=(references or {}).get(name)
+        )
+    _check_same(fits)
+    steps = terms_of(next(iter(fits.values()))).shape[-1]
+    start = default_first(steps) if first is None else first
+    check_first(start, steps, horizon)
+    scores: dict[str, Score] = {}
+    for number, (name, found) in enumerate(fits.items()):
+        say(f"{name}: evidence and leave-future-out scores ...")
+        scores[name] = score(
+            found, keys[2 * number + 1], first=start, horizon=horizon, evidence=evidence, classic=classic, size=size
+        )
+    without, why = _windows(windows, fits, keys[-1])
+    if why:
+        say(why)
+    tree = rows_of(scores, without, start, horizon)
+    for name, found in fits.items():
+        tree[f"models/{name}"] = found.result
+    tree.attrs = {
+        "first": start, "horizon": horizon, "steps": steps, "fast": int(fast), "no_windows": why,
+        "families": json.dumps({name: type(found.system).__name__ for name, found in fits.items()}),
+        "structures": json.dumps({name: repr(found.system) for name, found in fits.items()}),
+        **verdicts(tree), "seconds": time.perf_counter() - started, **provenance(),
+    }  # fmt: skip
+    return Comparison(Row.all_of(tree), tree)
+
+
+def _data_of(models: Mapping[str, Callable], data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    if not models:
+        raise DataError("there is no model to compare: give {name: program}")
+    if set(data) == set(models) and all(isinstance(value, Mapping) for value in data.values()):
+        return {name: dict(data[name]) for name in models}
+    return {name: dict(data) for name in models}
+
+
+def _check_same(fits: Mapping[str, Fit]) -> None:
+    """Raise DataError unless all programs observe the same numbers."""
+    seen: dict[str, list[np.ndarray]] = {}
+    for name, found in fits.items():
+        series = observed_series(found.model, found.data, found.system.structure)
+        seen[name] = sorted((values for values in series.values()), key=lambda values: (values.shape, values.tobytes()))
+    first, *others = seen
+    for name in others:
+        same = len(seen[name]) == len(seen[first]) and all(
+            np.array_equal(here, there, equal_nan=True) for here, there in zip(seen[name], seen[first], strict=True)
+        )
+        if not same:
+            shapes = [", ".join(str(values.shape) for values in seen[one]) or "nothing" for one in (first, name)]
+            raise DataError(
+                f"'{first}' and '{name}' observe different data ({shapes[0]} and {shapes[1]}): scores of different data cannot be "
+                "compared; give both the same observations"
+            )
+
+
+def _windows(wanted: bool, fits: Mapping[str, Fit], key: jax.Array) -> tuple[dict[str, np.ndarray], str]:
+    """The one-step scores of the baselines, on the scale that the first model expects."""
+    if not wanted:
+        return {}, ""
+    found = next(iter(fits.values()))
+    return stateless(found.model, found.data, found.system.structure, key)
+
+
+def names_in_order(names: Sequence[str], scores: np.ndarray) -> list[str]:
+    """The names, the highest score first; those without a score last."""
+    order = np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")
+    return [names[i] for i in order]

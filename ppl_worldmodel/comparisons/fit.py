@@ -1,0 +1,77 @@
+"""What did a model learn from the data?  One posterior, in comparable labels, with all that a comparison of models needs of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from ppl_worldmodel.comparisons.aligned import aligned
+from ppl_worldmodel.comparisons.relabelling import Relabelling, relabelling
+from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.infer.exact import exact_engine
+from ppl_worldmodel.infer.gibbs import gibbs
+from ppl_worldmodel.infer.nuts import nuts
+from ppl_worldmodel.program.coordinates import Coordinates, coordinates
+from ppl_worldmodel.program.read import Plan, System, examine
+
+
+class Fit(NamedTuple):
+    """result  of the engine, its draws relabelled where the program is exchangeable; draws: the same as vectors z of `space`"""
+
+    model: Callable
+    data: dict[str, Any]
+    system: System
+    plan: Plan
+    space: Coordinates
+    names: Relabelling | None
+    result: xr.DataTree
+    draws: Float[np.ndarray, "chain draw size"]
+
+    @property
+    def exchanged(self) -> Relabelling | None:
+        """How the states exchange names, if they are free to."""
+        return self.names if self.names is not None and self.names.exchangeable else None
+
+
+def fit(
+    model: Callable,
+    data: Mapping[str, Any],
+    key: jax.Array,
+    *,
+    engine: Callable[..., xr.DataTree] | None = None,
+    size: Callable[[int], int] = lambda number: number,
+    reference: Mapping[str, Any] | None = None,
+) -> Fit:
+    """Learn the parameters of a model.
+
+    engine     None: gibbs where every parameter is conjugate (its chains move among the names of the states), else NUTS; a program
+               without parameters is asked for its exact beliefs
+    size       of a number of draws, how many to take
+    reference  values of the parameters whose names of the states are taken; None: those that the draws settle on
+    """
+    system, plan = examine(model, data)
+    space = coordinates(model, data, plan)
+    if not space.names:
+        result = exact_engine(parameters={})(model, data, key)
+        return Fit(model, dict(data), system, plan, space, None, result, np.zeros((1, 1, 0)))
+    result = engine(model, data, key) if engine else _learned(model, data, key, size)
+    names = relabelling(model, data, system, plan, space)
+    if names is not None and names.exchangeable:
+        result = aligned(result, model, data, plan, names, reference)
+    posterior = result["posterior"].to_dataset()
+    flatten = jax.jit(jax.vmap(jax.vmap(space.unconstrain)))
+    draws = flatten({name: jnp.asarray(posterior[name].values) for name in space.names})
+    return Fit(model, dict(data), system, plan, space, names, result, np.asarray(draws))
+
+
+def _learned(
+    model: Callable, data: Mapping[str, Any], key: jax.Array, size: Callable[[int], int]
+) -> xr.DataTree:
+    try:
+        return gibbs(num_warmup=size(1000), num_samples=size(4000))(model, data, key)
+    except NotExactlySolvable:  # a parameter without a conjugate conditional
+        return nuts(num_warmup=size(500), num_samples=size(1000))(model, data, key)

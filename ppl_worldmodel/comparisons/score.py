@@ -1,0 +1,98 @@
+"""How good is one model?  Evidence, leave-future-out scores, and whether its belief is sufficient, each with its standard error."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ppl_worldmodel.comparisons.anneal import anneal
+from ppl_worldmodel.comparisons.bridge import Estimate, bridge
+from ppl_worldmodel.comparisons.criteria import Criteria, criteria
+from ppl_worldmodel.comparisons.fit import Fit
+from ppl_worldmodel.comparisons.lfo import Scores, leave_future_out, refitted
+from ppl_worldmodel.comparisons.stateless import observed_series
+from ppl_worldmodel.comparisons.sufficiency import Sufficiency, sufficiency
+from ppl_worldmodel.errors import DataError, NotExactlySolvable
+from ppl_worldmodel.program.read import log_predictive, system_at
+
+EVIDENCE = ("bridge", "smc")
+
+
+class Score(NamedTuple):
+    """parameters  how many free numbers are learned; sufficient: None where the test says nothing, and `unsaid` why"""
+
+    parameters: int
+    evidence: Estimate
+    lfo: Scores
+    criteria: Criteria | None
+    sufficient: Sufficiency | None
+    unsaid: str = ""
+
+
+def score(
+    fit: Fit,
+    key: jax.Array,
+    *,
+    first: int,
+    horizon: int = 1,
+    evidence: str = "bridge",
+    classic: bool = False,
+    size: Callable[[int], int] = lambda number: number,
+) -> Score:
+    """All scores of a fitted model.
+
+    first, horizon  of the leave-future-out scores; evidence: "bridge" (from the draws) or "smc" (over the data); classic: AIC, BIC,
+    DIC and LOO, too
+    """
+    key_evidence, key_refits = jax.random.split(key)
+    terms = terms_of(fit)
+    refit = refitted(fit.model, fit.data, fit.plan, fit.space, key_refits, num_warmup=size(400), num_samples=size(500))
+    future = leave_future_out(refit, terms.shape[-1], first=first, horizon=horizon, whole=_thinned(terms))
+    sufficient, unsaid = _sufficient(fit)
+    return Score(
+        parameters=fit.space.size,
+        evidence=_evidence(fit, terms, key_evidence, evidence),
+        lfo=future,
+        criteria=criteria(fit.space, _thinned(fit.draws), _thinned(terms)) if classic else None,
+        sufficient=sufficient,
+        unsaid=unsaid,
+    )
+
+
+def terms_of(fit: Fit) -> Float[np.ndarray, "chain draw time"]:
+    """log p(y_t | y_1:t-1, parameters) of every draw, of all series together."""
+    terms = fit.result["log_likelihood"]["log_predictive"].values
+    return terms if terms.ndim == 3 else terms.sum(axis=2)
+
+
+def _thinned(draws: np.ndarray, most: int = 4000) -> np.ndarray:
+    return draws[:, :: max(1, -(-draws.shape[0] * draws.shape[1] // most))]
+
+
+def _evidence(fit: Fit, terms: np.ndarray, key: jax.Array, method: str) -> Estimate:
+    if not fit.space.size:
+        return Estimate(float(terms[0, 0].sum()), 0.0, "exact")
+    try:
+        if method == "smc":
+            return anneal(fit.space, key, names=fit.exchanged).estimate
+        return bridge(fit.space, fit.draws, key, names=fit.exchanged)
+    except NotExactlySolvable as error:
+        return Estimate(float("nan"), float("nan"), str(error))
+
+
+def _sufficient(fit: Fit) -> tuple[Sufficiency | None, str]:
+    """The test at the posterior mean of the (relabelled) parameters."""
+    posterior = fit.result["posterior"].to_dataset()
+    means = {name: posterior[name].mean(("chain", "draw")).values for name in fit.space.names}
+    system = system_at(fit.model, fit.data, means, fit.plan)
+    series = observed_series(fit.model, fit.data, system.structure)
+    if len(series) != 1:
+        return None, f"the test is made for one observed site, and there are {len(series)}"
+    if not np.isfinite(np.asarray(log_predictive(system))).all():
+        return None, "some observation has no predictive density at the posterior mean"
+    try:
+        return sufficiency(system, next(iter(series.values()))), ""
+    except DataError as error:
+        return None, str(error)
