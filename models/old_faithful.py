@@ -12,9 +12,11 @@ is counted in eruptions, which are about 70 minutes apart.
     long_probability ----> long[0]             long[1]           ...
 
 A step moves first and observes after, so `initial_state` emits nothing. The prior of `long_probability`
-names the states: in state 0 an eruption is rather short, Beta(2, 4), and in state 1 it is long almost
-surely, Beta(9, 1). The rows of T are Dirichlet(1, 1), that is uniform: whether states alternate or persist
-is left to the data.
+names the states: in the first an eruption is rather short, Beta(2, 4), and in the last it is long almost
+surely, Beta(9, 1). Two states are enough for the references; with more of them the two counts of the beta
+distribution go from the first state's to the last one's in equal steps, so that states next to each other
+are told apart less well the more there are, and a single state gets the middle, Beta(5.5, 2.5). The rows of
+T are uniform, Dirichlet(1, 1) for two states: whether states alternate or persist is left to the data.
 
 References
 
@@ -35,13 +37,15 @@ from jax import Array
 from numpyro.contrib.control_flow import scan
 
 
-def model(observations: Array | np.ndarray | None = None, num_steps: int = 299) -> None:
+def model(observations: Array | np.ndarray | None = None, num_steps: int = 299, num_states: int = 2) -> None:
     """Long and short eruptions whose odds are those of the geyser's hidden state.
 
-    `observations` (time,) holds 1 (long) or 0 (short); None simulates `num_steps` of them.
+    `observations` (time,) holds 1 (long) or 0 (short); None simulates `num_steps` of them. `num_states` is the
+    number of hidden states.
     """
-    T = numpyro.sample("T", dist.Dirichlet(jnp.ones((2, 2))).to_event(1))
-    long_prior = dist.Beta(jnp.array([2.0, 9.0]), jnp.array([4.0, 1.0]))
+    place = jnp.linspace(0.0, 1.0, num_states) if num_states > 1 else jnp.array([0.5])
+    T = numpyro.sample("T", dist.Dirichlet(jnp.ones((num_states, num_states))).to_event(1))
+    long_prior = dist.Beta(2.0 + 7.0 * place, 4.0 - 3.0 * place)
     long_probability = numpyro.sample("long_probability", long_prior.to_event(1))
 
     def step(state: Array, long: Array | None) -> tuple[Array, None]:
@@ -49,7 +53,7 @@ def model(observations: Array | np.ndarray | None = None, num_steps: int = 299) 
         numpyro.sample("long", dist.Bernoulli(long_probability[state]), obs=long)
         return state, None
 
-    initial = numpyro.sample("initial_state", dist.Categorical(jnp.array([0.5, 0.5])))
+    initial = numpyro.sample("initial_state", dist.Categorical(jnp.full(num_states, 1 / num_states)))
     scan(step, initial, observations, length=num_steps if observations is None else len(observations))
 
 

@@ -16,6 +16,7 @@ else:
 
 if TYPE_CHECKING:
     from ppl_worldmodel.checks.check import check
+    from ppl_worldmodel.comparisons.compare import compare
     from ppl_worldmodel.infer.exact import exact_engine
     from ppl_worldmodel.infer.gibbs import gibbs
     from ppl_worldmodel.infer.nuts import nuts
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "check": "checks.check",
+    "compare": "comparisons.compare",
     "exact_engine": "infer.exact",
     "gibbs": "infer.gibbs",
     "given": "program.parameters",
@@ -42,7 +44,8 @@ _HOME = {
     "svi": "infer.svi",
 }
 __all__ = [
-    "check", "exact_engine", "gibbs", "given", "load", "marginalize", "nuts", "read", "report", "simulate", "smc", "svi",
+    "check", "compare", "exact_engine", "gibbs", "given", "load", "marginalize", "nuts", "read", "report", "simulate", "smc",
+    "svi",
 ]  # fmt: skip
 
 

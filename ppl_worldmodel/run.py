@@ -2,6 +2,7 @@
 
 engines/<name>   the result of each engine, as ArviZ has it
 checks           the findings, dimension `row`
+identifiability  what the data can tell of learned parameters (see `comparisons.identifiability`)
 Attributes: name, mode ("known" or "learned"), source, about, data_from, parameters_from, coords, seed, command, created, versions,
 commit, seconds. `report` draws the page from such a tree alone.
 """
@@ -16,6 +17,8 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.comparisons.aligned import in_one_labelling
+from ppl_worldmodel.comparisons.learnable import learnable
 from ppl_worldmodel.engines import ENGINES, engines_at
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.infer.exact import exact_engine
@@ -97,6 +100,8 @@ def run(
             results = {"exact": labelled(exact)} | results
     reference = "exact" if known else "nuts"
     truth = loaded.truth if simulated and not known else None
+    if not known:
+        results = in_one_labelling(loaded.model, data, results, truth)
     findings = [
         finding
         for name, result in results.items()
@@ -106,6 +111,9 @@ def run(
     tree = xr.DataTree.from_dict({"checks": as_dataset(tuple(findings))})
     for name, result in results.items():
         tree[f"engines/{name}"] = result
+    if not known:
+        found = learnable(loaded.model, data, names, results, truth, keys["exact"])
+        tree["identifiability"] = xr.DataTree(found)
     tree.attrs = {
         "name": loaded.name,
         "mode": "known" if known else "learned",

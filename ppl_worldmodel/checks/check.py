@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 import ppl_worldmodel.checks as folder
-from ppl_worldmodel.checks import convergence, parameters
+from ppl_worldmodel.checks import convergence, labels, parameters
 from ppl_worldmodel.checks.verdict import Finding, Findings
 from ppl_worldmodel.infer.tree import PARAMETERS
 
@@ -31,11 +31,11 @@ def check(
     tolerance_sd   the same for continuous quantities, in standard deviations of the reference
     """
     settings = {"tolerance": tolerance, "tolerance_sd": tolerance_sd, "converged": convergence.converged(candidate)}
-    found: list[Finding] = list(convergence.findings(candidate))
+    found: list[Finding] = [*labels.findings(candidate), *convergence.findings(candidate)]
     if against is not None:
         for name in sorted(module.name for module in pkgutil.iter_modules(folder.__path__)):
             function = getattr(importlib.import_module(f"ppl_worldmodel.checks.{name}"), "findings", None)
-            if function is None or name == "convergence":  # convergence needs no reference: it came first
+            if function is None or name in ("convergence", "labels"):  # these need no reference: they came first
                 continue
             if name == "parameters" and candidate.attrs["question"] != PARAMETERS:
                 continue

@@ -13,9 +13,11 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.comparisons.alignment import Alignment, align, occupancies, relabelled
-from ppl_worldmodel.comparisons.relabelling import Relabelling
+from ppl_worldmodel.comparisons.relabelling import Relabelling, relabelling
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
-from ppl_worldmodel.program.read import Plan
+from ppl_worldmodel.infer.tree import PARAMETERS
+from ppl_worldmodel.program.coordinates import coordinates
+from ppl_worldmodel.program.read import Plan, examine
 
 
 def aligned(
@@ -45,13 +47,33 @@ def aligned(
     return found
 
 
+def in_one_labelling(
+    model: Callable, data: Mapping[str, Any], results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
+) -> dict[str, xr.DataTree]:
+    """The results of several engines with the same names of the states, if the program leaves these open; else as they are.
+
+    truth  parameter values whose names are taken; None: those of the first engine that learned parameters
+    """
+    system, plan = examine(model, data)
+    names = relabelling(model, data, system, plan, coordinates(model, data, plan))
+    if names is None or not names.exchangeable:
+        return dict(results)
+    found: dict[str, xr.DataTree] = {}
+    reference: Mapping[str, Any] | xr.DataTree | None = truth
+    for name, result in results.items():
+        learned = result.attrs["question"] == PARAMETERS
+        found[name] = aligned(result, model, data, plan, names, reference) if learned else result
+        reference = found[name] if learned and reference is None else reference
+    return found
+
+
 def _reference(
     reference: Mapping[str, Any] | xr.DataTree | None, model: Callable, data: Mapping[str, Any], plan: Plan
 ) -> np.ndarray | None:
     if reference is None:
         return None
     if isinstance(reference, xr.DataTree):
-        return reference["alignment"]["reference"].values
+        return reference["alignment"].to_dataset()["reference"].values
     return occupancies(model, data, plan, reference, lead=0)
 
 
@@ -59,7 +81,7 @@ def _pivot(result: xr.DataTree) -> tuple[int, int]:
     """The draw of the highest likelihood."""
     if "log_likelihood" not in result.children:
         return 0, 0
-    terms = result["log_likelihood"]["log_predictive"].values
+    terms = result["log_likelihood"].to_dataset()["log_predictive"].values
     total = terms.reshape(*terms.shape[:2], -1).sum(axis=-1)
     chain, draw = np.unravel_index(int(total.argmax()), total.shape)
     return int(chain), int(draw)

@@ -24,7 +24,6 @@ from ppl_worldmodel.infer.beliefs import over_draws
 from ppl_worldmodel.program.read import Plan
 
 CLEAR = 3.0  # nats: the other naming is twenty times less likely
-UNCLEAR_SHARE = 0.05  # of draws, from which on the names are called unclear
 FLOOR = 0.01  # share of the uniform distribution in a reference: one surprising step is not to outvote all others
 MOST_STEPS = 1000  # time steps that are looked at, evenly spread
 

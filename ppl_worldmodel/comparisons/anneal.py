@@ -92,7 +92,7 @@ def anneal(
             log_weight = _at(cloud.total, taken) - start
             return 2.0 * logsumexp(log_weight) - logsumexp(2.0 * log_weight) >= jnp.log(0.5 * number)
 
-        def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
             middle = 0.5 * (ends[0] + ends[1])
             good = enough(middle)
             return jnp.where(good, middle, ends[0]), jnp.where(good, ends[1], middle)
@@ -151,7 +151,7 @@ def anneal(
     return Annealed(Estimate(total, error, "SMC over the data"), log_evidence, steps)
 
 
-def _at(total: Float[Array, "particle time+1"], taken: Array) -> Float[Array, " particle"]:
+def _at(total: Float[Array, "particle ends"], taken: Array) -> Float[Array, " particle"]:
     """The sum of the terms up to a point in the series, the last one with the power that it has counted with."""
     whole = jnp.minimum(jnp.floor(taken).astype(int), total.shape[1] - 2)
     return total[:, whole] + (taken - whole) * (total[:, whole + 1] - total[:, whole])

@@ -37,8 +37,8 @@ class Estimate(NamedTuple):
     method: str
 
 
-class _Components(NamedTuple):
-    """A mixture of normals."""
+class Components(NamedTuple):
+    """A mixture of normals over z."""
 
     log_weight: Float[Array, " component"]
     mean: Float[Array, "component size"]
@@ -62,19 +62,25 @@ def bridge(
     fit, used = np.split(np.asarray(draws), [draws.shape[1] // 2], axis=1)
     used = used[:, :: max(1, used.shape[0] * used.shape[1] // num_proposed)]
     key_fit, key_draw = jax.random.split(key)
+    components = proposal(space, fit.reshape(-1, space.size), key_fit, names)
+    proposed = drawn_from(components, key_draw, num_proposed)
+    ratios = jax.jit(lambda points: log_ratios(space, components, points, names))
+    posterior, other = np.asarray(ratios(used.reshape(-1, space.size))), np.asarray(ratios(proposed))
+    return bridged(posterior.reshape(used.shape[:2]), other)
+
+
+def log_ratios(
+    space: Coordinates, components: Components, points: Float[Array, "draw size"], names: Relabelling | None
+) -> Float[Array, " draw"]:
+    """log of the unnormalised posterior over the proposal, both as densities of the parameters; it can be traced by JAX."""
     images = _images(space, names)
-    components = _mixture(fit.reshape(-1, space.size), images, key_fit)
-    proposed = _draw(components, key_draw, num_proposed)
 
     def ratio(z: Array) -> Array:
-        """log of the unnormalised posterior over the proposal; both as densities of the parameters."""
         density, here = space.density(z), images(z)
         log_q = jax.vmap(lambda z: _log_mixture(components, z) - space.log_slope(z))(here)
         return density.prior + density.terms.sum() - space.log_slope(z) - logsumexp(log_q) + jnp.log(here.shape[0])
 
-    ratios = jax.jit(lambda points: jax.lax.map(ratio, points, batch_size=BATCH))
-    posterior, proposal = np.asarray(ratios(used.reshape(-1, space.size))), np.asarray(ratios(proposed))
-    return _bridged(posterior.reshape(used.shape[:2]), proposal)
+    return jax.lax.map(ratio, points, batch_size=BATCH)
 
 
 def refuse_improper(space: Coordinates) -> None:
@@ -86,7 +92,7 @@ def refuse_improper(space: Coordinates) -> None:
         )
 
 
-def _bridged(posterior: Float[np.ndarray, "chain draw"], proposal: Float[np.ndarray, " draw"]) -> Estimate:
+def bridged(posterior: Float[np.ndarray, "chain draw"], proposal: Float[np.ndarray, " proposed"]) -> Estimate:
     """The estimate from log(p / q) at draws of p and of q."""
     centre = float(np.median(posterior))
     p, q = posterior - centre, np.where(np.isnan(proposal), -np.inf, proposal) - centre
@@ -122,9 +128,11 @@ def _images(space: Coordinates, names: Relabelling | None) -> Callable[[Array], 
     return images
 
 
-def _mixture(draws: Float[np.ndarray, "draw size"], images: Callable[[Array], Array], key: Array) -> _Components:
+def proposal(
+    space: Coordinates, draws: Float[np.ndarray, "draw size"], key: Array, names: Relabelling | None
+) -> Components:
     """Normals fitted to clusters of the draws, each draw moved to its mirror image that is nearest to the first one."""
-    moved = np.asarray(_nearest(images, jnp.asarray(draws)))
+    moved = np.asarray(jax.jit(lambda points: _nearest(_images(space, names), points))(jnp.asarray(draws)))
     size = moved.shape[1]
     number = int(np.clip(len(moved) // (20 * size), 1, COMPONENTS))
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
@@ -134,7 +142,7 @@ def _mixture(draws: Float[np.ndarray, "draw size"], images: Callable[[Array], Ar
     # A cluster ends where the next one begins; a tenth of the whole covariance gives it tails.
     covariance = [_covariance(part) + 0.1 * pooled for part in parts]
     weight = np.array([len(part) for part in parts], float)
-    return _Components(
+    return Components(
         jnp.log(weight / weight.sum()), jnp.stack([part.mean(axis=0) for part in parts]), jnp.stack(covariance)
     )
 
@@ -153,7 +161,7 @@ def _nearest(images: Callable[[Array], Array], points: Array) -> Array:
         every = images(z)
         return every[jnp.argmin((((every - pivot) / spread) ** 2).sum(axis=-1))]
 
-    return jax.jit(lambda points: jax.lax.map(nearest, points, batch_size=BATCH))(points)
+    return jax.lax.map(nearest, points, batch_size=BATCH)
 
 
 def _covariance(points: Float[np.ndarray, "draw size"]) -> Float[np.ndarray, "size size"]:
@@ -161,12 +169,12 @@ def _covariance(points: Float[np.ndarray, "draw size"]) -> Float[np.ndarray, "si
     return np.cov(points.T).reshape(size, size) + 1e-10 * np.eye(size)
 
 
-def _log_mixture(components: _Components, z: Array) -> Array:
+def _log_mixture(components: Components, z: Array) -> Array:
     densities = jax.vmap(lambda mean, covariance: multivariate_normal.logpdf(z, mean, covariance))
     return logsumexp(components.log_weight + densities(components.mean, components.covariance))
 
 
-def _draw(components: _Components, key: Array, number: int) -> Array:
+def drawn_from(components: Components, key: Array, number: int) -> Float[Array, "draw size"]:
     key_which, key_noise = jax.random.split(key)
     which = jax.random.categorical(key_which, components.log_weight, shape=(number,))
     root = jnp.linalg.cholesky(components.covariance)

@@ -68,9 +68,7 @@ def fit(
     return Fit(model, dict(data), system, plan, space, names, result, np.asarray(draws))
 
 
-def _learned(
-    model: Callable, data: Mapping[str, Any], key: jax.Array, size: Callable[[int], int]
-) -> xr.DataTree:
+def _learned(model: Callable, data: Mapping[str, Any], key: jax.Array, size: Callable[[int], int]) -> xr.DataTree:
     try:
         return gibbs(num_warmup=size(1000), num_samples=size(4000))(model, data, key)
     except NotExactlySolvable:  # a parameter without a conjugate conditional

@@ -63,7 +63,7 @@ def score(
 
 def terms_of(fit: Fit) -> Float[np.ndarray, "chain draw time"]:
     """log p(y_t | y_1:t-1, parameters) of every draw, of all series together."""
-    terms = fit.result["log_likelihood"]["log_predictive"].values
+    terms = fit.result["log_likelihood"].to_dataset()["log_predictive"].values
     return terms if terms.ndim == 3 else terms.sum(axis=2)
 
 

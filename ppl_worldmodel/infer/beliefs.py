@@ -98,7 +98,9 @@ def _lead(system: System) -> tuple[str, ...]:
     return ("sequence",) if system.structure.sequences else ()
 
 
-def over_draws(model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array], plan: Plan, of: Callable) -> Any:
+def over_draws(
+    model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array], plan: Plan, of: Callable
+) -> Any:
     """`of(system)` for every draw, in one compiled loop over batches of draws.
 
     flat  draws of the parameters with one leading axis, (draw, ...); so has every array of the result (NumPy)

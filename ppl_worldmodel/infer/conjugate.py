@@ -76,6 +76,8 @@ def _read_dirichlet(slope: Slope, like: Array) -> Array:
     tilted = jnp.broadcast_to(jnp.arange(1.0, count + 1.0) / (count * (count + 1) / 2), like.shape)
     at_even, at_tilted = (_within_simplex(slope(at), at) for at in (even, tilted))
     apart = tilted - even
+    if count == 1:  # the one value that there is has any concentration
+        return jnp.ones(like.shape)
     total = ((at_even - at_tilted) * apart).sum(axis=-1, keepdims=True) / (apart**2).sum(axis=-1, keepdims=True)
     return 1.0 + at_even + even * total
 

@@ -17,6 +17,7 @@ from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.reports import sections
 from ppl_worldmodel.reports.as_run import as_run
 from ppl_worldmodel.reports.engine_rows import engine_rows
+from ppl_worldmodel.reports.learning_sections import learnable, recovered
 from ppl_worldmodel.reports.looks import looks
 from ppl_worldmodel.reports.names import group, joined, text, time_labels, unpacked
 from ppl_worldmodel.reports.parameters import given_rows, parameter_rows
@@ -74,6 +75,8 @@ def page_of(run: xr.DataTree) -> str:
         parameter_rows=learned,
         has_truth=bool(truth),
         given=given_rows(engines),
+        learnable=learnable(group(run, "identifiability")),
+        recovered=recovered(engines, truth, look),
         look=look,
         engine_rows=engine_rows(engines, findings),
         structure=text(said, "structure"),

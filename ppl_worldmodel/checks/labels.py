@@ -1,0 +1,41 @@
+"""Do the draws mean the same states?  How the chains switched names, and whether relabelling could undo it.
+
+Only of a result that was relabelled (its group `alignment`), which is one of a program that does not know its states' names: there
+chains in different labellings are no fault, and averages are right after relabelling, as long as the names are clear.
+"""
+
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.checks.verdict import Finding, Verdict
+
+UNCLEAR = 0.05  # share of draws: more of them, and averages depend on how ties were broken
+
+
+def findings(candidate: xr.DataTree) -> list[Finding]:
+    """One finding about the names of the states; none where nothing was relabelled."""
+    if "alignment" not in candidate.children:
+        return []
+    said, margin = candidate["alignment"].attrs, candidate["alignment"].to_dataset()["margin"]
+    unclear, labellings, switches = float(said["unclear"]), np.ravel(said["labellings"]), np.ravel(said["switches"])
+    used = f"{_numbers(labellings)} labellings in the chains, {_numbers(switches)} switches within them"
+    before, after = (f"{float(said[name]):.3f}" for name in ("rhat_before", "rhat_after"))
+    why = f"{used}; R-hat {before} as drawn, {after} relabelled"
+    verdict: Verdict = "agrees"
+    if unclear > UNCLEAR:
+        one, other = np.ravel(said["rivals"])
+        verdict = "undecided"
+        why = (
+            f"states {one} and {other} cannot be told apart in {100 * unclear:.0f} % of the draws, so that averages over draws say "
+            f"nothing about them: look at quantities that need no names; {used}"
+        )
+    return [
+        Finding(
+            candidate.attrs["engine"], "itself", "labels", int(margin.size), "-", float("nan"), float("nan"), unclear, float("nan"),
+            UNCLEAR, "share of unclear draws", verdict, why,
+        )
+    ]  # fmt: skip
+
+
+def _numbers(values: np.ndarray) -> str:
+    return ", ".join(str(int(value)) for value in values)
