@@ -101,7 +101,8 @@ def run(
     reference = "exact" if known else "nuts"
     truth = loaded.truth if simulated and not known else None
     if not known:
-        results = in_one_labelling(loaded.model, data, results, truth)
+        one = in_one_labelling(loaded.model, data, results, truth)
+        results = {name: labelled(result) for name, result in one.items()}
     findings = [
         finding
         for name, result in results.items()

@@ -27,6 +27,7 @@ from ppl_worldmodel.infer.smc import evidence_of
 from ppl_worldmodel.program.coordinates import Coordinates
 
 IMPOSSIBLE = -1e200  # stands for -inf, so that a power of it is a number
+MOST_STEPS = 10_000  # a step that takes in next to nothing would go on forever
 ACCEPTED = 0.25  # share of the proposals that the random walk aims at
 
 
@@ -141,8 +142,9 @@ def anneal(
         length = total.shape[1] - 1
         scale = jnp.asarray(2.38 / np.sqrt(max(space.size, 1)))
         zero = jnp.zeros(())
-        cloud = _Cloud(z, prior, total, zero, zero, jnp.zeros(length + 1), scale, jnp.zeros((), int), key_steps)
-        last = lax.while_loop(lambda cloud: (cloud.taken < length) & (cloud.steps < 10_000), step, cloud)
+        nothing = jnp.full(length + 1, jnp.nan).at[0].set(0.0)  # what is never reached stays unknown
+        cloud = _Cloud(z, prior, total, zero, zero, nothing, scale, jnp.zeros((), int), key_steps)
+        last = lax.while_loop(lambda cloud: (cloud.taken < length) & (cloud.steps < MOST_STEPS), step, cloud)
         return last.log_evidence, last.steps
 
     log_evidence, steps = (np.asarray(found) for found in run(jax.random.split(key, num_replicates)))

@@ -6,7 +6,7 @@ Returned is one DataTree. The group `scores` has a row for each model (dimension
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -138,9 +138,3 @@ def _windows(wanted: bool, fits: Mapping[str, Fit], key: jax.Array) -> tuple[dic
         return {}, ""
     found = next(iter(fits.values()))
     return stateless(found.model, found.data, found.system.structure, key)
-
-
-def names_in_order(names: Sequence[str], scores: np.ndarray) -> list[str]:
-    """The names, the highest score first; those without a score last."""
-    order = np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")
-    return [names[i] for i in order]

@@ -12,7 +12,7 @@ from ppl_worldmodel.comparisons.bridge import Estimate, bridge
 from ppl_worldmodel.comparisons.criteria import Criteria, criteria
 from ppl_worldmodel.comparisons.fit import Fit
 from ppl_worldmodel.comparisons.lfo import Scores, leave_future_out, refitted
-from ppl_worldmodel.comparisons.stateless import observed_series
+from ppl_worldmodel.comparisons.stateless import actions_of, observed_series
 from ppl_worldmodel.comparisons.sufficiency import Sufficiency, sufficiency
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.program.read import log_predictive, system_at
@@ -93,6 +93,7 @@ def _sufficient(fit: Fit) -> tuple[Sufficiency | None, str]:
     if not np.isfinite(np.asarray(log_predictive(system))).all():
         return None, "some observation has no predictive density at the posterior mean"
     try:
-        return sufficiency(system, next(iter(series.values()))), ""
+        values = next(iter(series.values()))
+        return sufficiency(system, values, actions_of(fit.data, len(values))), ""
     except DataError as error:
         return None, str(error)

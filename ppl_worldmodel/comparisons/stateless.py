@@ -52,7 +52,7 @@ def stateless(
         settings["num_symbols"] = _symbols(_distribution(model, data, name))
     else:
         settings["location"], settings["scale"] = _expected(model, data, name, values, key)
-    return baselines(values, kind=kind, actions=_actions(data, len(values)), **settings), ""
+    return baselines(values, kind=kind, actions=actions_of(data, len(values)), **settings), ""
 
 
 def _distribution(model: Callable, data: Mapping[str, Any], name: str) -> Distribution:
@@ -92,7 +92,7 @@ def _is_observed(value: Any, values: np.ndarray) -> bool:
     )
 
 
-def _actions(data: Mapping[str, Any], steps: int) -> np.ndarray | None:
+def actions_of(data: Mapping[str, Any], steps: int) -> np.ndarray | None:
     """The one series of whole numbers that the program is given beside its observations, if it is called actions."""
     value = data.get("actions")
     array = None if value is None else np.asarray(value)
