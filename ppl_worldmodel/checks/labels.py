@@ -19,8 +19,9 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
     said, margin = candidate["alignment"].attrs, candidate["alignment"].to_dataset()["margin"]
     unclear, labellings, switches = float(said["unclear"]), np.ravel(said["labellings"]), np.ravel(said["switches"])
     used = f"{_numbers(labellings)} labellings in the chains, {_numbers(switches)} switches within them"
-    before, after = (f"{float(said[name]):.3f}" for name in ("rhat_before", "rhat_after"))
-    why = f"{used}; R-hat {before} as drawn, {after} relabelled"
+    before, after = float(said["rhat_before"]), float(said["rhat_after"])
+    # One chain, as that of a fitted guide, has no R-hat.
+    why = f"{used}; R-hat {before:.3f} as drawn, {after:.3f} relabelled" if np.isfinite([before, after]).all() else used
     verdict: Verdict = "agrees"
     if unclear > UNCLEAR:
         one, other = np.ravel(said["rivals"])
