@@ -16,10 +16,12 @@ EXAMPLES = """examples:
   worldmodel check two_state_pomdp --known             at the true parameters: exact filter and smoother against Gibbs
   worldmodel check my_model.py --data my.csv --column observations=flow
   worldmodel check cities.py --data cities.csv --column y=paris,rome,oslo    three series, one argument (a plate of three)
+  worldmodel compare earthquakes:num_states=2 earthquakes:num_states=3    which model?
   worldmodel simulate tracker --steps 100 > track.csv
   worldmodel report out/nile/result.nc                 draw the page again
 
-exit status: 0 everything agrees, 1 something disagrees or is undecided, 2 the call is wrong, 130 interrupted
+exit status: 0 everything agrees (one model is ahead), 1 something disagrees or is undecided (cannot tell), 2 the call is wrong,
+130 interrupted
 """
 
 
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        message = _message(error, getattr(options, "model", None))
+        asked = [getattr(options, "model", ""), *(text.split(":")[0] for text in getattr(options, "models", ()))]
+        message = _message(error, asked)
         if message is None:
             raise
         print(f"worldmodel: {message}", file=sys.stderr)
@@ -131,6 +134,50 @@ def _parser() -> argparse.ArgumentParser:
         "--fast", action="store_true", help="a tenth of the draws: to see that it runs, not to decide anything"
     )
 
+    compare = command(
+        "compare", "fit several models to the same data and say which one is ahead, or that one cannot tell", _compare,
+        "  worldmodel compare earthquakes:num_states=2 earthquakes:num_states=3\n"
+        "  worldmodel compare nile my_model.py --evidence smc\n"
+        "  worldmodel compare a.py b.py --data flow.csv --column observations=flow --horizon 3",
+    )  # fmt: skip
+    compare.add_argument(
+        "models", metavar="MODEL[:ARGUMENT=VALUE]", nargs="+",
+        help="a shipped model, or your file, with values of its own arguments; the first brings the data, if no file does",
+    )  # fmt: skip
+    compare.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    compare.add_argument("--steps", type=int, metavar="N", help="length of a simulated series")
+    compare.add_argument(
+        "--set", action="append", default=[], metavar="ARGUMENT=VALUE", help="an argument of every one of the programs"
+    )
+    compare.add_argument("--data", metavar="FILE.csv", help="the data of all models, as for `check`")
+    compare.add_argument(
+        "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",
+        help="which column is which argument, as for `check`; of arguments that a program does not take it learns nothing",
+    )  # fmt: skip
+    compare.add_argument(
+        "--engine",
+        choices=("gibbs", "nuts"),
+        help="what learns the parameters (default: gibbs if they are conjugate, else nuts)",
+    )
+    compare.add_argument(
+        "--evidence", choices=("bridge", "smc"), default="bridge",
+        help="bridge sampling of the draws (default), or SMC over the data, which shares nothing with the draws",
+    )  # fmt: skip
+    compare.add_argument(
+        "--first",
+        type=int,
+        metavar="T",
+        help="the first time step that is foretold, counted from 0 (default: after a fifth)",
+    )
+    compare.add_argument(
+        "--horizon", type=int, default=1, metavar="H", help="how many steps ahead are foretold together (default 1)"
+    )
+    compare.add_argument("--no-windows", action="store_true", help="leave out the models that have no state")
+    compare.add_argument("--out", metavar="DIR", help="where comparison.html and .nc go (default out/compare_MODELS)")
+    compare.add_argument(
+        "--fast", action="store_true", help="a tenth of the draws: to see that it runs, not to decide anything"
+    )
+
     calibrate = command(
         "calibrate", "simulate data from the prior many times over and say whether the posteriors are right", _calibrate,
         "  worldmodel calibrate two_state_pomdp\n"
@@ -152,8 +199,10 @@ def _parser() -> argparse.ArgumentParser:
         "report", "draw the page of a saved result again", _report,
         "  worldmodel report out/nile/result.nc\n  worldmodel report out/nile/result.nc --out nile.html",
     )  # fmt: skip
-    report.add_argument("result", metavar="RESULT.nc", help="a result.nc that `worldmodel check` wrote")
-    report.add_argument("--out", metavar="FILE.html", help="the page to write (default: report.html beside the result)")
+    report.add_argument("result", metavar="RESULT.nc", help="a result.nc or comparison.nc that was written before")
+    report.add_argument(
+        "--out", metavar="FILE.html", help="the page to write (default: report.html or comparison.html beside it)"
+    )
     return parser
 
 
@@ -182,6 +231,12 @@ def _check(options: argparse.Namespace) -> int:
     return check(options)
 
 
+def _compare(options: argparse.Namespace) -> int:
+    from ppl_worldmodel.compare_command import compare
+
+    return compare(options)
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from ppl_worldmodel.calibration_command import calibrate
 
@@ -189,12 +244,12 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from ppl_worldmodel.commands import report
+    from ppl_worldmodel.report_command import report
 
     return report(options)
 
 
-def _message(error: Exception, model: str | None) -> str | None:
+def _message(error: Exception, models: Sequence[str]) -> str | None:
     """What to tell the user about an error that he can mend; None if it is a fault of ours."""
     import traceback
 
@@ -204,13 +259,14 @@ def _message(error: Exception, model: str | None) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: '{error.filename}'"
-    own = Path(model or "").resolve()
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() == own]
-    if frames and str(model).endswith(".py"):
+    own = {Path(name).resolve(): name for name in models if name.endswith(".py")}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() in own]
+    if frames:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        last = frames[-1]
+        name = own[Path(last.filename).resolve()]
         return (
-            f"the program in '{model}' fails at line {frames[-1].lineno} ({frames[-1].line}): {type(error).__name__}: "
-            f"{first_line}\n"
+            f"the program in '{name}' fails at line {last.lineno} ({last.line}): {type(error).__name__}: {first_line}\n"
             "Run the program by itself first: numpyro.handlers.seed(model, 0)(**data)."
         )
     return None

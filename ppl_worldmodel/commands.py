@@ -66,19 +66,19 @@ def check(options: argparse.Namespace) -> int:
     page = draw(tree, folder / "report.html")
     findings = from_dataset(tree["checks"].to_dataset())
     if options.json:
-        rows = [{key: _json(value) for key, value in finding._asdict().items()} for finding in findings]
+        rows = [{key: json_value(value) for key, value in finding._asdict().items()} for finding in findings]
         seconds = round(float(tree.attrs["seconds"]), 1)
-        summary = {
+        said = {
             "model": loaded.name,
             "mode": tree.attrs["mode"],
             "checks": rows,
             "report": str(page),
             "result": str(result),
         }
-        print(json.dumps(summary | {"seconds": seconds}, indent=2))
+        print(json.dumps(said | {"seconds": seconds}, indent=2))
     else:
         out.print(as_table(findings, width=out.width))
-        out.print(f"\n{_summary(findings)}\nreport  {page}\nresult  {result}", markup=False, soft_wrap=True)
+        out.print(f"\n{summary(findings)}\nreport  {page}\nresult  {result}", markup=False, soft_wrap=True)
     return 1 if disagreement(findings) else 0
 
 
@@ -115,33 +115,6 @@ def simulate(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text)
     return 0
-
-
-def report(options: argparse.Namespace) -> int:
-    """`worldmodel report`: the page of a saved result, and its findings again."""
-    path = Path(options.result)
-    if not path.is_file():
-        raise WorldModelError(f"there is no file '{path}': give the result.nc that `worldmodel check` wrote")
-    try:
-        tree = xr.open_datatree(path, engine="h5netcdf").load()
-    except (OSError, ValueError) as error:
-        raise WorldModelError(f"'{path}' cannot be read as NetCDF: {error}") from error
-    if "checks" not in tree.children or "engines" not in tree.children:
-        raise WorldModelError(
-            f"'{path}' is not the result of `worldmodel check`: it has the groups {', '.join(tree.children) or 'none'}"
-        )
-    page = draw(tree, Path(options.out) if options.out else path.parent / "report.html")
-    findings = from_dataset(tree["checks"].to_dataset())
-    if options.json:
-        print(
-            json.dumps(
-                {"report": str(page), "checks": [{k: _json(v) for k, v in row._asdict().items()} for row in findings]},
-                indent=2,
-            )
-        )
-    else:
-        out.print(f"{_summary(findings)}\nreport  {page}", markup=False, soft_wrap=True)
-    return 1 if disagreement(findings) else 0
 
 
 def save(tree: xr.DataTree, path: Path) -> Path:
@@ -218,12 +191,12 @@ def _parameters(given: str | None) -> dict[str, np.ndarray] | None:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
-def _summary(findings: tuple) -> str:
+def summary(findings: tuple) -> str:
     counts = {
         verdict: sum(row.verdict == verdict for row in findings) for verdict in ("agrees", "disagrees", "undecided")
     }
     return f"{len(findings)} checks: {counts['agrees']} agree, {counts['disagrees']} disagree, {counts['undecided']} undecided"
 
 
-def _json(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -12,6 +12,7 @@ import xarray as xr
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 
 RHAT, RHAT_APART, ESS_PER_CHAIN, PARETO_K = 1.01, 1.05, 100, 0.7
+ROUNDING = 1e-13  # relative: a probability that is always 1 may be computed as a little less
 SPREAD = 1.0  # nats: particles whose evidence varies more are too few (Pitt et al. 2012, J. Econometrics 171)
 
 
@@ -41,7 +42,8 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
     for name, draws in candidate["posterior"].to_dataset().data_vars.items():
         values = draws.astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):  # constants and infinities are told apart below
-            columns["varies"].append(np.ravel(values.std(("chain", "draw")).values != 0))
+            size = abs(values).max(("chain", "draw")).values
+            columns["varies"].append(np.ravel(values.std(("chain", "draw")).values > ROUNDING * size))
             columns["rhat"].append(np.ravel(values.azstats.rhat().values))
             columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
             columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))

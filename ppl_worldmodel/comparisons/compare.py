@@ -1,7 +1,8 @@
 """Which model?  Every model on the same data: evidence, leave-future-out scores and weights, beside models that have no state.
 
 Returned is one DataTree. The group `scores` has a row for each model (dimension `model`); `pointwise` the scores of each time step;
-`models/<name>` what each model learned, as its engine returned it. Attributes tell which comparison can be decided.
+`models/<name>` what each model learned, as its engine returned it; `without_names/<name>` what that means whatever the states are
+called; `checks` whether the draws can be trusted (see `checks.check`). Attributes tell which comparison can be decided.
 """
 
 import json
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from ppl_worldmodel.comparisons.beside import apart, trust, without_names
 from ppl_worldmodel.comparisons.fit import Fit, fit
 from ppl_worldmodel.comparisons.lfo import check_first, default_first
 from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
@@ -94,12 +96,16 @@ def compare(
     if why:
         say(why)
     tree = rows_of(scores, without, start, horizon)
+    tree["checks"] = xr.DataTree(trust(fits))
     for name, found in fits.items():
         tree[f"models/{name}"] = found.result
+        if found.space.size:
+            tree[f"without_names/{name}"] = xr.DataTree(without_names(found))
     tree.attrs = {
         "first": start, "horizon": horizon, "steps": steps, "fast": int(fast), "no_windows": why,
         "families": json.dumps({name: type(found.system).__name__ for name, found in fits.items()}),
         "structures": json.dumps({name: repr(found.system) for name, found in fits.items()}),
+        "to_tell": json.dumps(_to_tell(tree, fits, keys[-1])),
         **verdicts(tree), "seconds": time.perf_counter() - started, **provenance(),
     }  # fmt: skip
     return Comparison(Row.all_of(tree), tree)
@@ -108,6 +114,9 @@ def compare(
 def _data_of(models: Mapping[str, Callable], data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if not models:
         raise DataError("there is no model to compare: give {name: program}")
+    wrong = [name for name in models if not name or "/" in name]
+    if wrong:
+        raise DataError(f"a model cannot be called '{wrong[0]}': give a name without a slash")
     if set(data) == set(models) and all(isinstance(value, Mapping) for value in data.values()):
         return {name: dict(data[name]) for name in models}
     return {name: dict(data) for name in models}
@@ -132,9 +141,22 @@ def _check_same(fits: Mapping[str, Fit]) -> None:
             )
 
 
+def _to_tell(tree: xr.DataTree, fits: Mapping[str, Fit], key: jax.Array) -> dict[str, Any]:
+    """How long a series tells the two best models that have a state apart; empty if there are fewer."""
+    ranked = [str(name) for name in tree["scores"].to_dataset()["model"].values if name in fits][:2]
+    if len(ranked) < 2:
+        return {}
+    said = apart(fits[ranked[0]], fits[ranked[1]], key)
+    return {"models": ranked} | ({"unknown": said} if isinstance(said, str) else said._asdict())
+
+
 def _windows(wanted: bool, fits: Mapping[str, Fit], key: jax.Array) -> tuple[dict[str, np.ndarray], str]:
     """The one-step scores of the baselines, on the scale that the first model expects."""
     if not wanted:
         return {}, ""
     found = next(iter(fits.values()))
-    return stateless(found.model, found.data, found.system.structure, key)
+    without, why = stateless(found.model, found.data, found.system.structure, key)
+    taken = set(without) & set(fits)
+    if taken:
+        raise DataError(f"a model is called '{taken.pop()}', as one without a state is: give it another name")
+    return without, why

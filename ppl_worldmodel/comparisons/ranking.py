@@ -1,7 +1,7 @@
 """Who is ahead, and can one tell?  Scores of several models put side by side, with paired differences and weights."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -109,40 +109,53 @@ def rows_of(
 
 
 def verdicts(tree: xr.DataTree) -> dict[str, str]:
-    """`by_evidence` and `by_prediction`: a sentence each on which model is ahead, or that one cannot tell."""
+    """`by_evidence` and `by_prediction`: a sentence each on which model is ahead, or that one cannot tell; `ahead_by_evidence` and
+    `ahead_by_prediction`: its name, empty where one cannot tell.
+    """
     table = tree["scores"].to_dataset()
-    return {"by_evidence": _by_evidence(table), "by_prediction": _by_prediction(table)}
+    (first, evidence), (other, prediction) = _by_evidence(table), _by_prediction(table)
+    return {
+        "by_evidence": evidence,
+        "by_prediction": prediction,
+        "ahead_by_evidence": first,
+        "ahead_by_prediction": other,
+    }
 
 
-def _by_evidence(table: xr.Dataset) -> str:
+def ahead(said: Mapping[Any, Any]) -> str:
+    """The model that one criterion puts ahead and the other does not contradict; empty if there is none.
+
+    said  what `verdicts` returned
+    """
+    names = {said["ahead_by_evidence"], said["ahead_by_prediction"]} - {""}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _by_evidence(table: xr.Dataset) -> tuple[str, str]:
     known = table.isel(model=np.flatnonzero(np.isfinite(table["evidence"].values)))
     if known.sizes["model"] < 2:
-        return "cannot tell: fewer than two models have an evidence"
+        return "", "cannot tell: fewer than two models have an evidence"
     order = np.argsort(-known["evidence"].values, kind="stable")
     (best, second), names = order[:2], known["model"].values
     gap = float(known["evidence"].values[best] - known["evidence"].values[second])
     error = float(np.hypot(*known["evidence_error"].values[[best, second]]))
     said = f"{gap:.1f} +- {error:.1g} nats"
     if gap <= max(TELLS * error, BARELY):
-        return f"cannot tell: {names[best]} and {names[second]} are {said} apart"
+        return "", f"cannot tell: {names[best]} and {names[second]} are {said} apart"
     word = next(word for limit, word in STRENGTH if gap < limit)
-    return f"{names[best]}: {said} ahead of {names[second]} ({word} evidence)"
+    return str(names[best]), f"{names[best]}: {said} ahead of {names[second]} ({word} evidence)"
 
 
-def _by_prediction(table: xr.Dataset) -> str:
+def _by_prediction(table: xr.Dataset) -> tuple[str, str]:
     names = table["model"].values
     if names.size < 2:
-        return "cannot tell: there is one model"
-    rivals = [
-        i for i in range(1, names.size) if not -table["behind"].values[i] > TELLS * table["behind_error"].values[i]
-    ]
+        return "", "cannot tell: there is one model"
+    lacks, errors = -table["behind"].values, table["behind_error"].values
+    rivals = [i for i in range(1, names.size) if not lacks[i] > TELLS * errors[i]]
     if rivals:
-        listed = ", ".join(
-            f"{names[i]} ({-table['behind'].values[i]:.1f} +- {table['behind_error'].values[i]:.1f} nats behind)"
-            for i in rivals
-        )
-        return f"cannot tell {names[0]} from {listed}"
-    return f"{names[0]}: {-table['behind'].values[1]:.1f} +- {table['behind_error'].values[1]:.1f} nats ahead of {names[1]}"
+        listed = ", ".join(f"{names[i]} ({lacks[i]:.1f} +- {errors[i]:.1f} nats behind)" for i in rivals)
+        return "", f"cannot tell {names[0]} from {listed}"
+    return str(names[0]), f"{names[0]}: {lacks[1]:.1f} +- {errors[1]:.1f} nats ahead of {names[1]}"
 
 
 def _several_ahead(terms: Float[np.ndarray, " time"], first: int, horizon: int) -> Float[np.ndarray, " time"]:

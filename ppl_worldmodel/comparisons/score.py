@@ -94,6 +94,14 @@ def _sufficient(fit: Fit) -> tuple[Sufficiency | None, str]:
         return None, "some observation has no predictive density at the posterior mean"
     try:
         values = next(iter(series.values()))
-        return sufficiency(system, values, actions_of(fit.data, len(values))), ""
+        found = sufficiency(system, values, actions_of(fit.data, len(values)))
     except DataError as error:
         return None, str(error)
+    if found.degrees_of_freedom:
+        return found, ""
+    return (
+        None,
+        "the series is too short for the test: every moment rests on a few steps"
+        if found.dropped
+        else "a single state has no belief to test",
+    )

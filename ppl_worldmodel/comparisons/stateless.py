@@ -83,6 +83,12 @@ def _expected(
     return drawn.mean(axis=(0, 1)), drawn.std(axis=(0, 1))
 
 
+def observed_arguments(model: Callable, data: Mapping[str, Any], structure: Structure) -> set[str]:
+    """The names of the arguments that hold what the program observes."""
+    series = observed_series(model, data, structure).values()
+    return {name for name, value in data.items() if any(_is_observed(value, values) for values in series)}
+
+
 def _is_observed(value: Any, values: np.ndarray) -> bool:
     given = np.asarray(value)
     return (

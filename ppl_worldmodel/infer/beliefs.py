@@ -109,8 +109,16 @@ def over_draws(
     def one(parameters: Mapping[str, jax.Array]) -> Any:
         return of(system_at(model, data, parameters, plan))
 
-    run = jax.jit(lambda draws: jax.lax.map(one, draws, batch_size=100))
-    return jax.tree.map(np.asarray, run(dict(flat)))
+    draws = dict(flat)
+    leaves, tree = jax.tree.flatten(jax.eval_shape(one, {name: values[0] for name, values in draws.items()}))
+    # JAX cannot batch a loop whose results have no entries, such as the other eigenvalues of a single state.
+    some = jax.jit(
+        lambda draws: jax.lax.map(lambda each: [a for a in jax.tree.leaves(one(each)) if a.size], draws, batch_size=100)
+    )
+    found, number = iter(some(draws)), len(next(iter(draws.values())))
+    return jax.tree.unflatten(
+        tree, [np.asarray(next(found)) if leaf.size else np.zeros((number, *leaf.shape)) for leaf in leaves]
+    )
 
 
 def _estimated(name: str, draws: xr.DataArray) -> dict[str, xr.DataArray]:

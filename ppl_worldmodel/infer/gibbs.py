@@ -44,8 +44,9 @@ def gibbs(
         started = time.perf_counter()
         system, plan = examine(model, data)
         chosen = conjugate_families(model, data, system, plan)
-        run = jax.jit(jax.vmap(chain(model, plan, chosen, num_warmup=num_warmup, num_samples=num_samples), (None, 0)))
-        draws, _ = run(data, jax.random.split(key, num_chains))
+        one = chain(model, plan, chosen, num_warmup=num_warmup, num_samples=num_samples)
+        # The data are no arguments of what is compiled: settings among them, such as a number of states, decide shapes.
+        draws, _ = jax.jit(jax.vmap(lambda key: one(data, key)))(jax.random.split(key, num_chains))
         posterior = {name: np.asarray(values) for name, values in draws.items()}
         sampled = time.perf_counter() - started
         beliefs, log_predictive = belief.of_parameter_draws(model, data, posterior)

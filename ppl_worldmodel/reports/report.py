@@ -25,7 +25,7 @@ from ppl_worldmodel.reports.rows import finding_rows
 from ppl_worldmodel.reports.sentence import overall, sentence
 from ppl_worldmodel.writing import write_whole
 
-_HERE = "ppl_worldmodel.reports"
+HERE = "ppl_worldmodel.reports"
 
 
 def report(run: xr.DataTree | Mapping[str, xr.DataTree], path: str | Path) -> Path:
@@ -56,7 +56,7 @@ def page_of(run: xr.DataTree) -> str:
     known, parameters_from = text(said, "mode", "known") == "known", text(said, "parameters_from")
     truth, look, about = unpacked(said, "truth"), looks(engines), text(said, "about")
     learned = parameter_rows(engines, truth)
-    return _template().render(
+    return template("page.html").render(
         name=text(said, "name") or joined([how.name for how in look.values()]),
         about=about,
         first_line=about.split("\n", 1)[0],
@@ -81,20 +81,21 @@ def page_of(run: xr.DataTree) -> str:
         engine_rows=engine_rows(engines, findings),
         structure=text(said, "structure"),
         source=_without_docstring(text(said, "source"), about),
-        provenance=_provenance(said),
-        css=Markup(files(_HERE).joinpath("page.css").read_text(encoding="utf-8")),
+        provenance=provenance(said),
+        css=Markup(files(HERE).joinpath("page.css").read_text(encoding="utf-8")),
     )
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A page of this folder."""
     environment = Environment(
-        loader=PackageLoader(_HERE, ""),
+        loader=PackageLoader(HERE, ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def _without_docstring(source: str, about: str) -> str:
@@ -111,7 +112,7 @@ def _without_docstring(source: str, about: str) -> str:
     return source
 
 
-def _provenance(said: Mapping[Any, Any]) -> list[tuple[str, str]]:
+def provenance(said: Mapping[Any, Any]) -> list[tuple[str, str]]:
     """What it takes to do it again, as far as the tree says."""
     seconds = float(said.get("seconds", np.nan))
     truth = unpacked(said, "truth")

@@ -1,0 +1,82 @@
+"""What else is to be known of compared models?  Whether their draws can be trusted, and how long it takes to tell them apart."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.comparisons.fit import Fit
+from ppl_worldmodel.comparisons.invariants import invariants, summary
+from ppl_worldmodel.comparisons.stateless import observed_arguments
+from ppl_worldmodel.comparisons.steps_to_tell import StepsToTell, steps_to_tell
+from ppl_worldmodel.errors import WorldModelError
+
+FEW = 250  # draws of a chain: enough for R-hat and quantiles of what names do not touch
+LARGEST_RHAT = 1.01  # Vehtari et al. (2021), Bayesian Analysis 16
+
+
+def trust(fits: Mapping[str, Fit]) -> xr.Dataset:
+    """The findings of every model's own draws: convergence and, where states have no names, labels. `candidate` is the model."""
+    found = [
+        finding._replace(candidate=name)
+        for name, fit in fits.items()
+        if fit.space.size
+        for finding in check(fit.result)
+    ]
+    return as_dataset(tuple(found))
+
+
+def without_names(fit: Fit) -> xr.Dataset:
+    """What the draws say of the system whatever its states are called: the summary of `invariants`, and `modes`.
+
+    The attribute `modes` says whether the chains agree in these: if they do not, they found modes of the posterior that are no
+    relabellings of each other.
+    """
+    posterior = fit.result["posterior"].to_dataset()
+    draws = {name: posterior[name].values for name in fit.space.names}
+    every = max(1, next(iter(draws.values())).shape[1] // FEW)
+    table = summary(invariants(fit.model, fit.data, {name: values[:, ::every] for name, values in draws.items()}))
+    rhats = {
+        str(name): float(values.sel(statistic="rhat").max()) for name, values in table.data_vars.items() if values.size
+    }
+    known = {name: value for name, value in rhats.items() if np.isfinite(value)}
+    if not known:
+        return table.assign_attrs(modes="one chain says nothing about other modes")
+    worst = max(known, key=lambda name: known[name])
+    if known[worst] <= LARGEST_RHAT * 1.02:
+        said = f"the chains agree in what needs no names (largest R-hat {known[worst]:.3f}, of {worst})"
+    else:
+        said = (
+            f"the chains differ in what needs no names (R-hat of {worst} {known[worst]:.3f}): there are modes of the posterior "
+            "that are no relabellings of each other, or the chains are too short"
+        )
+    return table.assign_attrs(modes=said)
+
+
+def apart(one: Fit, other: Fit, key: jax.Array) -> StepsToTell | str:
+    """How long a series tells two models apart, each at its posterior mean, if the first is true; or why that is not known."""
+    try:
+        return steps_to_tell(
+            one.model,
+            _means(one),
+            other.model,
+            _means(other),
+            key,
+            arguments=_given(one),
+            arguments_b=_given(other),
+        )
+    except WorldModelError as error:
+        return str(error)
+
+
+def _means(fit: Fit) -> dict[str, np.ndarray]:
+    posterior = fit.result["posterior"].to_dataset()
+    return {name: posterior[name].mean(("chain", "draw")).values for name in fit.space.names}
+
+
+def _given(fit: Fit) -> dict:
+    """What the program takes beside its observations."""
+    observed = observed_arguments(fit.model, fit.data, fit.system.structure)
+    return {name: value for name, value in fit.data.items() if name not in observed}

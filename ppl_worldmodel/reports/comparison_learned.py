@@ -1,0 +1,87 @@
+"""What did each of the compared models learn?  Its parameters, whether the names of its states are clear, what needs no names."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.checks.verdict import Findings
+from ppl_worldmodel.reports.figures import Picture
+from ppl_worldmodel.reports.forest_figure import forest
+from ppl_worldmodel.reports.looks import looks
+from ppl_worldmodel.reports.names import group, text, unpacked
+from ppl_worldmodel.reports.parameters import ParameterRow, draws_of, entries, parameter_rows
+from ppl_worldmodel.reports.recovery_figure import heat_map
+from ppl_worldmodel.reports.rows import Number, shown
+
+ALONG_TIME = {"lag", "frequency"}  # dimensions of curves, which are no rows of a table
+
+
+class FreeRow(NamedTuple):
+    """A number that needs no names of states: mean, sd, 5 %, 95 %, R-hat."""
+
+    label: str
+    numbers: list[Number]
+
+
+class LearnedModel(NamedTuple):
+    """All that the page says of what one model learned; `rows` is empty for a program without parameters."""
+
+    name: str
+    about: str
+    labels: str
+    modes: str
+    pictures: list[Picture]
+    rows: list[ParameterRow]
+    free: list[FreeRow]
+    structure: str
+    source: str
+
+
+def learned(tree: xr.DataTree, models: Mapping[str, xr.DataTree], findings: Findings) -> list[LearnedModel]:
+    """Each model, in the order of the table."""
+    abouts, sources, structures = (unpacked(tree.attrs, name) for name in ("abouts", "sources", "structures"))
+    found = []
+    for name, result in models.items():
+        label = next((row for row in findings if row.candidate == name and row.quantity == "labels"), None)
+        free = tree.children["without_names"].children.get(name) if "without_names" in tree.children else None
+        table = xr.Dataset() if free is None else free.to_dataset()
+        rows = parameter_rows({name: result}, {})
+        said = "" if label is None else f"Its states have no names of their own; draws were relabelled: {label.why}."
+        found.append(
+            LearnedModel(
+                name, str(abouts.get(name, "")), said, text(table.attrs, "modes"),
+                _pictures(name, result, list(models)) if rows else [],
+                rows, _free(table), str(structures.get(name, "")), str(sources.get(name, "")),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _pictures(name: str, result: xr.DataTree, names: list[str]) -> list[Picture]:
+    """Matrices as maps, all else as forests."""
+    beliefs = group(result, "beliefs")
+    states = 0 if beliefs is None else beliefs.sizes.get("state", 0)
+    pictures = []
+    for parameter, draws in draws_of(result).items():
+        shape = draws.shape[2:]
+        if not np.isfinite(draws).all():
+            continue
+        as_map = len(shape) in (2, 3) and states in shape and shape[-1] <= 12
+        pictures.append(heat_map(parameter, draws) if as_map else forest(parameter, {name: draws}, looks(names)))
+    return pictures
+
+
+def _free(table: xr.Dataset) -> list[FreeRow]:
+    found = []
+    for name, values in table.data_vars.items():
+        if ALONG_TIME & set(values.dims):
+            continue
+        ordered = values.transpose("statistic", ...)
+        five = [ordered.sel(statistic=each).values for each in ("mean", "sd", "q5", "q95", "rhat")]
+        for label in entries(str(name), five[0][None, None]):
+            index = tuple(int(i) for i in label[len(str(name)) :].strip("[]").split(",") if i)
+            numbers = [shown(each[index]) for each in five[:4]] + [shown(five[4][index], ".3f")]
+            found.append(FreeRow(label, numbers))
+    return found
