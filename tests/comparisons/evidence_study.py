@@ -1,0 +1,101 @@
+"""Do two independent methods agree about the evidence, and with the exact value where there is one?  Ten pairs of model and data.
+
+Bridge sampling (of the draws of gibbs or nuts) and SMC over the data (tempered by the data, its own moves) share the density of the
+program and nothing else. The exact value: the sum over all paths of conjugate counts (`tests/references/mixtures`), for short
+series. A conjugate Markov chain (every state shows itself) and given parameters have tests of their own.
+
+    python -m tests.comparisons.evidence_study    writes out/evidence_study.json
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from ppl_worldmodel import simulate
+from ppl_worldmodel.comparisons.anneal import anneal
+from ppl_worldmodel.comparisons.bridge import bridge
+from ppl_worldmodel.comparisons.fit import fit
+from ppl_worldmodel.models import (
+    damped_oscillator,
+    earthquakes,
+    left_to_right,
+    nile,
+    old_faithful,
+    three_state,
+    two_state_pomdp,
+)
+
+from ..references import mixtures
+
+SYMBOLS, COUNTS = np.array([0, 0, 1, 0, 1, 1, 1, 0, 1, 1]), np.array([13, 14, 8, 30, 27, 19, 22])
+TRITS = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+
+
+def simulated(module: Any, steps: int) -> dict[str, np.ndarray]:
+    """A series of the model at its truth, as the observations."""
+    sites = simulate(module.model, module.truth, jax.random.key(4), num_steps=steps)
+    name = {"three_state": "observation", "left_to_right": "vibration"}.get(module.__name__.rpartition(".")[2])
+    return {"observations": np.asarray(sites[name] if name else sites[list(sites)[-1]])}
+
+
+def exact_pairs() -> dict[str, float]:
+    """The log evidence of the short series."""
+    mean, thirds, dirichlet = 40.0 * np.arange(1, 4) / 4.0, np.full(3, 1 / 3), mixtures.Dirichlet
+    rates, sticky = mixtures.Gamma((mean / 3.0) ** 2, mean / 9.0), dirichlet(1.0 + 7.0 * np.eye(3))
+    T, O = dirichlet(np.array([[8.0, 2.0], [2.0, 8.0]])), dirichlet(np.array([[12.0, 4.0], [4.0, 12.0]]))
+    found = {
+        "two_state, 10 symbols": mixtures.mixture(SYMBOLS, initial=[0.5, 0.5], T=T, O=O),
+        "three_state, 8 symbols": mixtures.mixture(TRITS, initial=thirds, T=sticky, O=dirichlet(np.ones((3, 3)))),
+        "earthquakes, 7 years": mixtures.mixture(COUNTS, initial=thirds, T=sticky, O=rates),
+    }
+    return {name: each.log_evidence for name, each in found.items()}
+
+
+def pairs() -> dict[str, tuple[Callable, dict[str, Any]]]:
+    return {
+        "two_state, 10 symbols": (two_state_pomdp.model, {"observations": SYMBOLS}),
+        "three_state, 8 symbols": (three_state.model, {"observations": TRITS}),
+        "earthquakes, 7 years": (earthquakes.model, {"observations": COUNTS}),
+        "earthquakes, 2 states": (partial(earthquakes.model, num_states=2), earthquakes.data()),
+        "earthquakes, 3 states": (earthquakes.model, earthquakes.data()),
+        "old_faithful, 2 states": (partial(old_faithful.model, num_states=2), old_faithful.data()),
+        "three_state, 100 symbols": (three_state.model, simulated(three_state, 100)),
+        "left_to_right, 60 days": (left_to_right.model, simulated(left_to_right, 60)),
+        "nile": (nile.model, nile.data()),
+        "damped_oscillator": (damped_oscillator.model, damped_oscillator_data()),
+    }
+
+
+def damped_oscillator_data() -> dict[str, Any]:
+    from ppl_worldmodel.program.load import default_data, load
+
+    return default_data(load("damped_oscillator"), 0, None)[0]
+
+
+def main() -> None:
+    right, rows = exact_pairs(), []
+    for name, (model, data) in pairs().items():
+        found = fit(model, data, jax.random.key(0))
+        one = bridge(found.space, found.draws, jax.random.key(1), names=found.exchanged)
+        other = anneal(found.space, jax.random.key(2), names=found.exchanged).estimate
+        apart = (one.log_evidence - other.log_evidence) / np.hypot(one.error, other.error)
+        row = {
+            "pair": name, "bridge": one.log_evidence, "error": one.error, "smc": other.log_evidence, "smc error": other.error,
+            "z apart": apart, "exact": right.get(name), "z bridge": (one.log_evidence - right[name]) / one.error if name in right else None,
+            "z smc": (other.log_evidence - right[name]) / other.error if name in right else None,
+        }  # fmt: skip
+        rows.append(row)
+        Console(width=200).print(row)
+        path = Path("out/evidence_study.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
