@@ -16,9 +16,11 @@ import xarray as xr
 from jaxtyping import Array
 
 from ppl_worldmodel.checks import calibration
+from ppl_worldmodel.comparisons.relabelling import permuted, relabelling
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer.replicated import SAMPLERS, Fitted
+from ppl_worldmodel.program.coordinates import coordinates
 from ppl_worldmodel.program.read import Plan, examine, log_predictive, system_at
 from ppl_worldmodel.program.replay import replay
 from ppl_worldmodel.program.simulate import as_data, parameter_names, simulate
@@ -43,8 +45,8 @@ def calibrate(
     fitted     another program to fit to the same data (to see whether calibration would notice a fault in it); the log
                likelihood that is ranked stays that of `model`, so that data which the other one ignores are missed
 
-    Returns `rank` (quantity, replication), fractions in (0, 1), and `p` (quantity,), p-values of their uniformity; the joint
-    verdict is in the attributes.
+    Returns `rank` (quantity, replication), fractions in (0, 1), `p` (quantity,), p-values of their uniformity, and `covered`
+    (quantity,), of how many replications the central 90 % interval holds the truth; the joint verdict is in the attributes.
     """
     if engine not in SAMPLERS:
         raise DataError(f"there is no engine '{engine}' to calibrate: choose from {', '.join(SAMPLERS)}")
@@ -68,12 +70,25 @@ def calibrate(
     system, plan = examine(program, example)
     sampler = SAMPLERS[engine](Fitted(program, system, plan, num_warmup, num_samples), example)
     right = examine(model, example)[1] if fitted else plan
+    names_of_states = relabelling(program, example, system, plan, coordinates(program, example, plan))
+
+    def renamed(draws: dict[str, Array], paths: Array, key: Array) -> tuple[dict[str, Array], Array]:
+        """Where names mean nothing, every draw gets random ones, which leaves the posterior as it is and lets no chain keep to
+        some of them (the random permutation sampler of Fruhwirth-Schnatter 2001, J. American Statistical Association 96).
+        """
+        if names_of_states is None or not names_of_states.exchangeable:
+            return draws, paths
+        orders = jax.vmap(lambda key: jax.random.permutation(key, names_of_states.num_states))(
+            jax.random.split(key, len(paths))
+        )
+        moved = jax.vmap(lambda each, order: permuted(each, names_of_states.axes, order))(draws, orders)
+        return moved, jax.vmap(lambda path, order: jnp.argsort(order)[path])(paths, orders)
 
     def one(run: dict[str, Array], key: Array) -> tuple[dict[str, Array], dict[str, Array]]:
         data = settings | {name: run[site] for name, site in site_of.items()}
         truth = {name: run[name] for name in names}
         states = replay(model, data, truth, right, run)
-        draws, paths = sampler(data, key)
+        draws, paths = renamed(*sampler(data, key), jax.random.fold_in(key, 1))
         of = jax.vmap(lambda each, path: quantities(model, data, each, path, right))
         return quantities(model, data, truth, states, right), of({name: draws[name] for name in names}, paths)
 
@@ -124,7 +139,11 @@ def _ranked(
     replications, kept = true.shape[1], thinned.shape[-1]
     row = calibration.finding(engine, names, p_values, replications=replications, kept=kept)
     return xr.Dataset(
-        {"rank": (("quantity", "replication"), ranks), "p": ("quantity", p_values)},
+        {
+            "rank": (("quantity", "replication"), ranks),
+            "p": ("quantity", p_values),
+            "covered": ("quantity", (np.abs(ranks - 0.5) <= 0.45).sum(axis=1)),
+        },
         coords={"quantity": names},
         attrs={
             "engine": engine, "replications": replications, "ranks_among": kept, "thinned_by": step, "joint_p": row.p,

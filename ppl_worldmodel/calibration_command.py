@@ -61,15 +61,24 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def _plain(result: xr.Dataset) -> dict:
-    p_values = dict(zip(result["quantity"].values.tolist(), result["p"].values.tolist(), strict=True))
+    names = result["quantity"].values.tolist()
+    p_values, covered = (dict(zip(names, result[what].values.tolist(), strict=True)) for what in ("p", "covered"))
     said = {name: value.item() if isinstance(value, np.generic) else value for name, value in result.attrs.items()}
-    return {"p": p_values, **{name: said[name] for name in ("verdict", "why", "joint_p", "ranks_among", "seconds")}}
+    return {
+        "p": p_values,
+        "covered": covered,
+        **{name: said[name] for name in ("verdict", "why", "joint_p", "ranks_among", "seconds")},
+    }
 
 
 def _table(results: dict[str, xr.Dataset]) -> Table:
-    table = Table("quantity", *(f"{name}, p" for name in results), title="uniformity of ranks", title_justify="left")
+    columns = [f"{name}, {what}" for name in results for what in ("p", "90 % intervals cover")]
+    table = Table("quantity", *columns, title="uniformity of ranks", title_justify="left")
     names = list(dict.fromkeys(name for result in results.values() for name in result["quantity"].values.tolist()))
     for name in names:
-        cells = [f"{float(result['p'].sel(quantity=name)):.2g}" for result in results.values()]
+        cells = []
+        for result in results.values():
+            row = result.sel(quantity=name)
+            cells += [f"{float(row['p']):.2g}", f"{int(row['covered'])} of {result.sizes['replication']}"]
         table.add_row(name, *cells)
     return table

@@ -68,8 +68,6 @@ def test_wrong_calls(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_models_of_different_observations_are_not_compared(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (own / "other.py").write_text(SETTING.replace("observations", "flows"))
-    said = fails(
-        capsys, "compare", "own.py", "other.py", "--data", "own.csv", "--column", "observations=flow", "--fast"
-    )
-    assert "flow" in said
+    (own / "other.py").write_text(SETTING.replace("obs=y", "obs=None if y is None else y + 1.0"))
+    said = fails(capsys, "compare", "own.py", "other.py", "--data", "own.csv", "--column", "flow", "--fast")
+    assert "'own' and 'other' observe different data" in said

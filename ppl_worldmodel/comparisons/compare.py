@@ -21,6 +21,7 @@ from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
 from ppl_worldmodel.comparisons.score import EVIDENCE, Score, score, terms_of
 from ppl_worldmodel.comparisons.stateless import observed_series, stateless
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.provenance import provenance
 
 Say = Callable[[str], None]
@@ -76,13 +77,13 @@ def compare(
     def size(number: int) -> int:
         return number // 10 if fast else number
 
+    _check_same(models, each)
     fits: dict[str, Fit] = {}
     for number, (name, model) in enumerate(models.items()):
         say(f"{name}: learning ...")
         fits[name] = fit(
             model, each[name], keys[2 * number], engine=engine, size=size, reference=(references or {}).get(name)
         )
-    _check_same(fits)
     steps = terms_of(next(iter(fits.values()))).shape[-1]
     start = default_first(steps) if first is None else first
     check_first(start, steps, horizon)
@@ -122,11 +123,11 @@ def _data_of(models: Mapping[str, Callable], data: Mapping[str, Any]) -> dict[st
     return {name: dict(data) for name in models}
 
 
-def _check_same(fits: Mapping[str, Fit]) -> None:
+def _check_same(models: Mapping[str, Callable], data: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise DataError unless all programs observe the same numbers."""
     seen: dict[str, list[np.ndarray]] = {}
-    for name, found in fits.items():
-        series = observed_series(found.model, found.data, found.system.structure)
+    for name, model in models.items():
+        series = observed_series(model, data[name], examine(model, data[name])[0].structure)
         seen[name] = sorted((values for values in series.values()), key=lambda values: (values.shape, values.tobytes()))
     first, *others = seen
     for name in others:

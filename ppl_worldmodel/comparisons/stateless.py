@@ -80,7 +80,7 @@ def _expected(
         return simulate_series(model, None, key, **(given | length))[name]
 
     drawn = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(key, DRAWS)), float)
-    return drawn.mean(axis=(0, 1)), drawn.std(axis=(0, 1))
+    return np.asarray(drawn.mean(axis=(0, 1))), np.asarray(drawn.std(axis=(0, 1)))
 
 
 def observed_arguments(model: Callable, data: Mapping[str, Any], structure: Structure) -> set[str]:

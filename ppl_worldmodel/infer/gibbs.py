@@ -45,8 +45,10 @@ def gibbs(
         system, plan = examine(model, data)
         chosen = conjugate_families(model, data, system, plan)
         one = chain(model, plan, chosen, num_warmup=num_warmup, num_samples=num_samples)
-        # The data are no arguments of what is compiled: settings among them, such as a number of states, decide shapes.
-        draws, _ = jax.jit(jax.vmap(lambda key: one(data, key)))(jax.random.split(key, num_chains))
+        # Series are arguments of what is compiled; single values are not, for a number of states decides shapes.
+        series = {name: value for name, value in data.items() if np.ndim(value)}
+        run = jax.jit(jax.vmap(lambda series, key: one({**data, **series}, key), (None, 0)))
+        draws, _ = run(series, jax.random.split(key, num_chains))
         posterior = {name: np.asarray(values) for name, values in draws.items()}
         sampled = time.perf_counter() - started
         beliefs, log_predictive = belief.of_parameter_draws(model, data, posterior)

@@ -87,9 +87,11 @@ def main() -> None:
         apart = (one.log_evidence - other.log_evidence) / np.hypot(one.error, other.error)
         row = {
             "pair": name, "bridge": one.log_evidence, "error": one.error, "smc": other.log_evidence, "smc error": other.error,
-            "z apart": apart, "exact": right.get(name), "z bridge": (one.log_evidence - right[name]) / one.error if name in right else None,
-            "z smc": (other.log_evidence - right[name]) / other.error if name in right else None,
+            "z apart": apart, "exact": right.get(name),
         }  # fmt: skip
+        if name in right:
+            row["z bridge"] = (one.log_evidence - right[name]) / one.error
+            row["z smc"] = (other.log_evidence - right[name]) / other.error
         rows.append(row)
         Console(width=200).print(row)
         path = Path("out/evidence_study.json")
