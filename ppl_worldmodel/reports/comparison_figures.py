@@ -84,7 +84,7 @@ def over_time(pointwise: xr.Dataset) -> Picture | None:
                 time[scored], line[scored], color=look[name].colour, marker=look[name].marker, markersize=4,
                 markevery=max(1, scored.size // 12), label=name,
             )  # fmt: skip
-        axes.set(xlabel=title, ylabel=f"nats ahead of {names[0]}")
+        axes.set(xlabel=title, ylabel="nats ahead of the best model")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.legend(loc="best")
         return picture(
