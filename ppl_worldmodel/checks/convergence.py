@@ -43,7 +43,8 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
         values = draws.astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):  # constants and infinities are told apart below
             size = abs(values).max(("chain", "draw")).values
-            columns["varies"].append(np.ravel(values.std(("chain", "draw")).values > ROUNDING * size))
+            # What is infinite or no number has no standard deviation, and counts as varying.
+            columns["varies"].append(np.ravel(~(values.std(("chain", "draw")).values <= ROUNDING * size)))
             columns["rhat"].append(np.ravel(values.azstats.rhat().values))
             columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
             columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))

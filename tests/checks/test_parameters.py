@@ -86,6 +86,17 @@ def test_a_chain_that_is_not_a_number_has_not_converged() -> None:
         assert convergence.findings(tree)[0].verdict == "disagrees"
 
 
+def test_a_constant_up_to_rounding_is_no_failure() -> None:
+    """A probability that is always one, computed as a sum."""
+    tree = posterior(3)
+    values = np.ones((4, 1000))
+    values[1] -= np.finfo(float).eps
+    tree["posterior"]["theta"].values[..., 1] = values
+    assert convergence.findings(tree)[0].verdict == "agrees"
+    tree["posterior"]["theta"].values[1, :, 1] = 0.9
+    assert convergence.findings(tree)[0].verdict == "disagrees"
+
+
 def test_a_constant_is_no_failure() -> None:
     tree = posterior(3)
     tree["posterior"]["theta"].values[..., 0] = 1.0
