@@ -30,7 +30,7 @@ from ppl_worldmodel.reports.comparison_page import comparison_report
 FIRST_YEAR, BREAK = 1871, 1899
 
 
-def level_with_a_break(observations: Array, breaks: bool = True) -> None:
+def level_with_a_break(observations: Array | None = None, num_steps: int = 100, breaks: bool = True) -> None:
     """A level that changes once, by `shift`, between 1898 and 1899 (or never), and noise of single years."""
     observation_scale = numpyro.sample("observation_scale", dist.HalfNormal(200.0))
     shift = numpyro.sample("shift", dist.Normal(0.0, 300.0)) if breaks else 0.0
@@ -42,11 +42,12 @@ def level_with_a_break(observations: Array, breaks: bool = True) -> None:
         return level, None
 
     initial = numpyro.sample("initial_level", dist.Normal(1000.0, 500.0))
-    scan(step, initial, (FIRST_YEAR + jnp.arange(len(observations)), observations))
+    years = FIRST_YEAR + jnp.arange(num_steps if observations is None else len(observations))
+    scan(step, initial, (years, observations))
 
 
-def constant(observations: Array) -> None:
-    level_with_a_break(observations, breaks=False)
+def constant(observations: Array | None = None, num_steps: int = 100) -> None:
+    level_with_a_break(observations, num_steps, breaks=False)
 
 
 PROGRAMS: dict[str, Callable] = {

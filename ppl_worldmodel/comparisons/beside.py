@@ -12,6 +12,7 @@ from ppl_worldmodel.comparisons.invariants import invariants, summary
 from ppl_worldmodel.comparisons.stateless import observed_arguments
 from ppl_worldmodel.comparisons.steps_to_tell import StepsToTell, steps_to_tell
 from ppl_worldmodel.errors import WorldModelError
+from ppl_worldmodel.program.load import required
 
 FEW = 250  # draws of a chain: enough for R-hat and quantiles of what names do not touch
 LARGEST_RHAT = 1.01  # Vehtari et al. (2021), Bayesian Analysis 16
@@ -57,6 +58,10 @@ def without_names(fit: Fit) -> xr.Dataset:
 
 def apart(one: Fit, other: Fit, key: jax.Array) -> StepsToTell | str:
     """How long a series tells two models apart, each at its posterior mean, if the first is true; or why that is not known."""
+    for fit in (one, other):
+        missing = [name for name in required(fit.model) if name not in _given(fit)]
+        if missing:
+            return f"a program is not simulated without its argument '{missing[0]}': give it the default None"
     try:
         return steps_to_tell(
             one.model,
