@@ -3,10 +3,9 @@
 The question.  The posterior of T and O given a simulated series, after its states were given the names of the truth: how far is it
 from the truth, row by row in total variation, do its 90 % intervals cover, and does it contract as the theory says?
 
-The finding.  With 50 observations the posterior of T is nearly the prior, and the names of the states are not clear: so many draws
-could be named one way or another that averages say little, and the table says so. From a few hundred on they are clear. Errors and
-standard deviations shrink with the square root of the length (the slope of the logarithms is near -1/2), and O, of which every step
-tells something, is learned before T, of which only the rare moves between states do.
+What is shown.  For each length a table of the errors, of how many intervals cover, and of the share of draws whose names are not
+clear. Asserted are that the error falls with the length and that, from the second length on, standard deviations fall with its
+square root: the slope of the logarithms is -1/2 within two standard errors.
 
 Bickel, Ritov & Ryden (1998), Annals of Statistics 26, for the rate; Stephens (2000), J. Royal Statistical
 Society B 62, for the names.
