@@ -7,7 +7,7 @@ learns freely what follows them. A window that foretells better says that the be
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.comparisons.difference import Difference, difference
+from ppl_worldmodel.comparisons.difference import TELLS, Difference, difference
 from ppl_worldmodel.comparisons.ranking import BARELY
 
 
@@ -42,7 +42,7 @@ def _evidence(table: xr.Dataset, states: np.ndarray) -> str:
     if not np.isfinite(gap):
         return ""
     error = float(np.hypot(*table["evidence_error"].values[[belief, window]]))
-    if abs(gap) <= max(2.0 * error, BARELY):
+    if abs(gap) <= max(TELLS * error, BARELY):
         return f"Nor does the evidence tell {names[belief]} from {_a(str(names[window]))} ({abs(gap):.1f} nats apart)."
     first, second = (belief, window) if gap > 0 else (window, belief)
     return f"By evidence {_a(str(names[first]))} is {abs(gap):.1f} nats ahead of {_a(str(names[second]))}."

@@ -7,15 +7,15 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.checks.convergence import RHAT, RHAT_APART
 from ppl_worldmodel.comparisons.fit import Fit
 from ppl_worldmodel.comparisons.invariants import invariants, summary
-from ppl_worldmodel.comparisons.stateless import observed_arguments
+from ppl_worldmodel.comparisons.stateless import SIMULATED, observed_arguments
 from ppl_worldmodel.comparisons.steps_to_tell import StepsToTell, steps_to_tell
 from ppl_worldmodel.errors import WorldModelError
-from ppl_worldmodel.program.load import required
+from ppl_worldmodel.program.load import check_arguments
 
 FEW = 250  # draws of a chain: enough for R-hat and quantiles of what names do not touch
-LARGEST_RHAT = 1.01  # Vehtari et al. (2021), Bayesian Analysis 16
 
 
 def trust(fits: Mapping[str, Fit]) -> xr.Dataset:
@@ -46,23 +46,24 @@ def without_names(fit: Fit) -> xr.Dataset:
     if not known:
         return table.assign_attrs(modes="one chain says nothing about other modes")
     worst = max(known, key=lambda name: known[name])
-    if known[worst] <= LARGEST_RHAT * 1.02:
-        said = f"the chains agree in what needs no names (largest R-hat {known[worst]:.3f}, of {worst})"
+    which = f"R-hat {known[worst]:.3f}, of {worst}"
+    if known[worst] <= RHAT:
+        said = f"the chains agree in what needs no names (largest {which})"
+    elif known[worst] <= RHAT_APART:
+        said = f"the chains are too short to say whether they agree in what needs no names (largest {which})"
     else:
         said = (
-            f"the chains differ in what needs no names (R-hat of {worst} {known[worst]:.3f}): there are modes of the posterior "
-            "that are no relabellings of each other, or the chains are too short"
+            f"the chains differ in what needs no names (largest {which}): there are modes of the posterior that are no "
+            "relabellings of each other, or the chains are far too short"
         )
     return table.assign_attrs(modes=said)
 
 
 def apart(one: Fit, other: Fit, key: jax.Array) -> StepsToTell | str:
     """How long a series tells two models apart, each at its posterior mean, if the first is true; or why that is not known."""
-    for fit in (one, other):
-        missing = [name for name in required(fit.model) if name not in _given(fit)]
-        if missing:
-            return f"a program is not simulated without its argument '{missing[0]}': give it the default None"
     try:
+        for fit in (one, other):
+            check_arguments(fit.model, _given(fit), remedy=SIMULATED)
         return steps_to_tell(
             one.model,
             _means(one),

@@ -14,10 +14,11 @@ from ppl_worldmodel.comparisons.baselines import baselines, kind_of
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.infer.axes import sites
-from ppl_worldmodel.program.load import required
+from ppl_worldmodel.program.load import check_arguments
 from ppl_worldmodel.program.simulate import simulate_series
 
 DRAWS = 200  # of the prior predictive
+SIMULATED = "give it the default None, so that the program can be simulated"
 
 
 def observed_series(
@@ -78,12 +79,7 @@ def _expected(
     given = {argument: value for argument, value in data.items() if not _is_observed(value, values)}
     if len(given) == len(data):
         raise DataError(f"no argument of the program is what site '{name}' observes: pass the observations as they are")
-    missing = [argument for argument in required(model) if argument not in given]
-    if missing:
-        raise DataError(
-            "the scale of what the program observes is taken from its prior predictive, and it is not simulated without its "
-            f"argument '{missing[0]}': give it the default None"
-        )
+    check_arguments(model, given, remedy=SIMULATED)
     length = {"num_steps": len(values)} if "num_steps" in inspect.signature(model).parameters else {}
 
     def one(key: jax.Array) -> jax.Array:

@@ -152,10 +152,12 @@ def _warnings(findings: Findings) -> list[str]:
 
 
 def _to_tell(said: Mapping[str, Any]) -> str:
-    if not said or "unknown" in said:
+    if not said:
         return ""
     one, other = said["models"]
-    if said["nats"] <= 2.0 * said["error"]:
+    if "unknown" in said:
+        return f"How long a series would tell {one} from {other} is not known: {said['unknown']}."
+    if not said["tells"]:
         return (
             f"If {one} is right as fitted, no series as short as {said['simulated']:,} steps can be expected to tell it from "
             f"{other}, as fitted."

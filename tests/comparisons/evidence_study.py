@@ -17,7 +17,6 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from ppl_worldmodel import simulate
 from ppl_worldmodel.comparisons.anneal import anneal
 from ppl_worldmodel.comparisons.bridge import bridge
 from ppl_worldmodel.comparisons.fit import fit
@@ -30,6 +29,7 @@ from ppl_worldmodel.models import (
     three_state,
     two_state_pomdp,
 )
+from ppl_worldmodel.program.load import default_data, load
 
 from ..references import mixtures
 
@@ -37,11 +37,9 @@ SYMBOLS, COUNTS = np.array([0, 0, 1, 0, 1, 1, 1, 0, 1, 1]), np.array([13, 14, 8,
 TRITS = np.array([0, 0, 0, 1, 1, 2, 2, 2])
 
 
-def simulated(module: Any, steps: int) -> dict[str, np.ndarray]:
-    """A series of the model at its truth, as the observations."""
-    sites = simulate(module.model, module.truth, jax.random.key(4), num_steps=steps)
-    name = {"three_state": "observation", "left_to_right": "vibration"}.get(module.__name__.rpartition(".")[2])
-    return {"observations": np.asarray(sites[name] if name else sites[list(sites)[-1]])}
+def simulated(name: str, steps: int | None = None) -> dict[str, Any]:
+    """What the shipped model is given by default, simulated at its truth."""
+    return default_data(load(name), 4, steps)[0]
 
 
 def exact_pairs() -> dict[str, float]:
@@ -65,17 +63,11 @@ def pairs() -> dict[str, tuple[Callable, dict[str, Any]]]:
         "earthquakes, 2 states": (partial(earthquakes.model, num_states=2), earthquakes.data()),
         "earthquakes, 3 states": (earthquakes.model, earthquakes.data()),
         "old_faithful, 2 states": (partial(old_faithful.model, num_states=2), old_faithful.data()),
-        "three_state, 100 symbols": (three_state.model, simulated(three_state, 100)),
-        "left_to_right, 60 days": (left_to_right.model, simulated(left_to_right, 60)),
+        "three_state, 100 symbols": (three_state.model, simulated("three_state", 100)),
+        "left_to_right, 60 days": (left_to_right.model, simulated("left_to_right", 60)),
         "nile": (nile.model, nile.data()),
-        "damped_oscillator": (damped_oscillator.model, damped_oscillator_data()),
+        "damped_oscillator": (damped_oscillator.model, simulated("damped_oscillator")),
     }
-
-
-def damped_oscillator_data() -> dict[str, Any]:
-    from ppl_worldmodel.program.load import default_data, load
-
-    return default_data(load("damped_oscillator"), 0, None)[0]
 
 
 def main() -> None:
