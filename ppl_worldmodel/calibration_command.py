@@ -29,6 +29,8 @@ def calibrate(options: argparse.Namespace) -> int:
         raise WorldModelError(f"'{folder}' is a file: give the folder that the figures and results go to")
     if options.replications < FEWEST:
         raise WorldModelError(f"--replications {options.replications} shows nothing: give at least {FEWEST}")
+    if options.draws < FEWEST:
+        raise WorldModelError(f"--draws {options.draws} shows nothing: ranks need at least {FEWEST} independent draws")
     asked = [name for name in options.engines.split(",") if name]
     arguments = simulation_arguments(loaded, options.steps) | settings_of(options.set)
     results: dict[str, xr.Dataset] = {}
@@ -36,8 +38,9 @@ def calibrate(options: argparse.Namespace) -> int:
         err.print(f"{name} ...", markup=False)
         try:
             results[name] = run(
-                loaded.model, engine=name, replications=options.replications, seed=options.seed, arguments=arguments
-            )
+                loaded.model, engine=name, replications=options.replications, num_samples=options.draws, seed=options.seed,
+                arguments=arguments,
+            )  # fmt: skip
         except NotExactlySolvable as error:
             if asked:
                 raise

@@ -189,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
         "--replications", type=int, default=200, metavar="N", help="how many data sets to simulate (default 200)"
     )
     calibrate.add_argument(
+        "--draws", type=int, default=500, metavar="N", help="of each data set's chain, before thinning (default 500)"
+    )
+    calibrate.add_argument(
         "--engines", default="", metavar="NAMES", help="of nuts, gibbs; comma-separated (default: those that apply)"
     )
     calibrate.add_argument(

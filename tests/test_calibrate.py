@@ -13,7 +13,7 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel import given
-from ppl_worldmodel.calibrate import calibrate
+from ppl_worldmodel.calibrate import _ranked, calibrate
 from ppl_worldmodel.checks.calibration import fractional_ranks, thinning, uniformity
 from ppl_worldmodel.cli import main
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
@@ -67,6 +67,23 @@ def test_dependent_draws_are_thinned() -> None:
     for t in range(1, 2000):
         draws[..., t] = 0.9 * draws[..., t - 1] + random.normal(size=(1, 20))
     assert 12 < thinning(draws) < 40  # (1 + 0.9) / (1 - 0.9) = 19 draws for an independent one
+
+
+def test_what_never_varies_neither_thins_nor_is_ranked() -> None:
+    random, given = np.random.default_rng(0), np.ones((1, 30))
+    truth, draws = random.normal(size=(1, 30)), random.normal(size=(1, 30, 100))
+    still = np.broadcast_to(given[..., None], draws.shape)
+    assert thinning(np.concatenate([draws, still])) == thinning(draws)
+    assert thinning(still) == 1
+    ranked = _ranked(
+        "any",
+        {"free": truth[0], "given": given[0]},
+        {"free": draws[0], "given": still[0]},
+        0,
+        seconds=0.0,
+        num_warmup=0,
+    )
+    assert ranked["quantity"].values.tolist() == ["free"]
 
 
 @pytest.mark.nightly
@@ -133,5 +150,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert Path("here/calibration_gibbs.png").read_bytes()[:4] == b"\x89PNG"
     assert xr.open_dataset("here/calibration_gibbs.nc", engine="h5netcdf")["rank"].sizes["replication"] == 20
     assert "at least 20" in fails(capsys, "calibrate", "tiger", "--replications", "5")
+    assert "at least 20" in fails(capsys, "calibrate", "tiger", "--draws", "5")
     assert "choose from" in fails(capsys, "calibrate", "tiger", "--engines", "svi")
     assert "'level_scale'" in fails(capsys, "calibrate", "nile", "--engines", "gibbs", "--replications", "20")

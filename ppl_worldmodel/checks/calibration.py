@@ -24,8 +24,8 @@ def thinning(draws: np.ndarray) -> int:
     """
     array = xr.DataArray(draws.astype(float)[..., None, :], dims=("quantity", "replication", "chain", "draw"))
     varies = (array.std("draw") > 0).isel(chain=0)
-    ess = array.azstats.ess(method="mean").where(varies)
-    low = ess.quantile(0.1, "replication", skipna=True).min(skipna=True).item()
+    ess = array.azstats.ess(method="mean").where(varies).dropna("quantity", how="all")
+    low = ess.quantile(0.1, "replication", skipna=True).min(skipna=True).item() if ess.size else np.inf
     return max(1, int(np.ceil(draws.shape[-1] / max(low, 1.0)))) if np.isfinite(low) else 1
 
 
@@ -59,7 +59,7 @@ def finding(engine: str, names: list[str], p_values: np.ndarray, *, replications
         verdict = "disagrees"
         why = f"ranks are not uniform: least so of {names[worst]} (p = {p_values[worst]:.1g}; joint p = {p:.1g})"
     elif kept < FEWEST:
-        verdict, why = "undecided", f"only {kept} nearly independent draws of each chain: take more draws"
+        verdict, why = "undecided", f"only {kept} nearly independent draws of each chain: give more --draws"
     return Finding(
         engine, "prior", "calibration", len(names), names[worst], float("nan"), p, float(p_values[worst]), float("nan"),
         ALPHA, "p-value", verdict, why,
