@@ -10,6 +10,7 @@ from arviz_stats.utils import ELPDDataLFO
 from jaxtyping import Float
 
 from ppl_worldmodel.comparisons.difference import TELLS, Difference, difference, error_of_sum
+from ppl_worldmodel.comparisons.lfo import PARETO_K
 from ppl_worldmodel.comparisons.score import Score
 
 BARELY = float(
@@ -174,7 +175,7 @@ def _weights(names: list[str], elpd: Float[np.ndarray, "model time"], first: int
     said = {
         name: ELPDDataLFO(
             elpd=float(each[both].sum()), se=0.0, p=0.0, n_samples=1, n_data_points=int(both.sum()), scale="log", warning=False,
-            good_k=0.7, elpd_i=xr.DataArray(each[both], dims="time"), forecast_horizon=horizon, min_observations=first,
+            good_k=PARETO_K, elpd_i=xr.DataArray(each[both], dims="time"), forecast_horizon=horizon, min_observations=first,
             refits=np.array([], int), n_refits=0,
         )
         for name, each in zip(names, elpd, strict=True)
