@@ -3,7 +3,7 @@
 Each state is sticky, it keeps its value nine steps in ten, and shows mostly a symbol of its own. Seen from
 the data alone it does not matter which of them is called A. It does not matter to the prior either: the
 rows of O share one uniform distribution, and every row of T expects its state to last, 8 prior counts of
-staying against 1 of each move. Nothing here has a unit; time is counted in steps.
+staying against 1 of each move (`move_counts`). Nothing here has a unit; time is counted in steps.
 
     T ------------------------+-------------------+
                               v                   v
@@ -36,6 +36,9 @@ References
    image, for switching models such as this one.
 4. Jasra, A., Holmes, C. C. and Stephens, D. A. (2005), "Markov chain Monte Carlo methods and the label
    switching problem in Bayesian mixture modeling", Statistical Science 20(1): a review.
+5. Rousseau, J. and Mengersen, K. (2011), "Asymptotic behaviour of the posterior distribution in overfitted
+   mixture models", Journal of the Royal Statistical Society B 73(5): small prior counts empty what is too
+   much, large ones do not.
 """
 
 import jax.numpy as jnp
@@ -47,13 +50,19 @@ from numpyro.contrib.control_flow import scan
 
 
 def model(
-    observations: Array | np.ndarray | None = None, num_steps: int = 100, num_states: int = 3, num_obs: int = 3
+    observations: Array | np.ndarray | None = None,
+    num_steps: int = 100,
+    num_states: int = 3,
+    num_obs: int = 3,
+    move_counts: float = 1.0,
 ) -> None:
     """A hidden Markov chain of `num_states` states and the symbols that it shows, with a prior that names no state.
 
     `observations` (time,) holds 0 ... `num_obs` - 1; None simulates `num_steps` of them.
+    `move_counts` are the prior counts of each move from one state to another; those of staying are 8.
     """
-    T = numpyro.sample("T", dist.Dirichlet(1.0 + 7.0 * jnp.eye(num_states)).to_event(1))
+    counts = jnp.where(jnp.eye(num_states) == 1.0, 8.0, move_counts)
+    T = numpyro.sample("T", dist.Dirichlet(counts).to_event(1))
     O = numpyro.sample("O", dist.Dirichlet(jnp.ones((num_states, num_obs))).to_event(1))
 
     def step(state: Array, observation: Array | None) -> tuple[Array, None]:
