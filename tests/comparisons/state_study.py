@@ -1,7 +1,7 @@
 """Are the states found, and do they get their names back?  Measured on a hundred simulated series of separated states.
 
-For each data set the blocked Gibbs sampler runs four chains from prior draws of an exchangeable program (`three_state`). Each chain is
-then given a random order of its states on top of the one that it found itself; after relabelling R-hat is to be below 1.01, the
+For each data set the blocked Gibbs sampler runs four chains from prior draws of an exchangeable program (`three_state`). Each chain
+is then given a random order of its states on top of the one that it found itself; after relabelling R-hat is to be below 1.01, the
 planted order is to be undone, and the rows of O are to be in the order of the truth where that is the reference. How many states
 there are is the question of `number_study`.
 
