@@ -42,11 +42,10 @@ class LearnedModel(NamedTuple):
 def learned(tree: xr.DataTree, models: Mapping[str, xr.DataTree], findings: Findings) -> list[LearnedModel]:
     """Each model, in the order of the table."""
     abouts, sources, structures = (unpacked(tree.attrs, name) for name in ("abouts", "sources", "structures"))
-    found = []
+    found, free_of = [], without_names(tree)
     for name, result in models.items():
         label = next((row for row in findings if row.candidate == name and row.quantity == "labels"), None)
-        free = tree.children["without_names"].children.get(name) if "without_names" in tree.children else None
-        table = xr.Dataset() if free is None else free.to_dataset()
+        table = free_of.get(name, xr.Dataset())
         rows = parameter_rows({name: result}, {})
         said = "" if label is None else f"Its states have no names of their own; draws were relabelled: {label.why}."
         found.append(
@@ -57,6 +56,13 @@ def learned(tree: xr.DataTree, models: Mapping[str, xr.DataTree], findings: Find
             )
         )  # fmt: skip
     return found
+
+
+def without_names(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Of each model with parameters, what needs neither names of states nor coordinates."""
+    if "without_names" not in tree.children:
+        return {}
+    return {name: each.to_dataset() for name, each in tree.children["without_names"].children.items()}
 
 
 def _pictures(name: str, result: xr.DataTree, names: list[str]) -> list[Picture]:

@@ -20,6 +20,7 @@ from ppl_worldmodel.reports.data_figures import data_figure
 from ppl_worldmodel.reports.looks import looks
 from ppl_worldmodel.reports.names import group, joined, text, unpacked
 from ppl_worldmodel.reports.report import HERE, provenance, template
+from ppl_worldmodel.reports.response_figure import responses
 from ppl_worldmodel.reports.rows import Number, shown
 from ppl_worldmodel.writing import write_whole
 
@@ -104,6 +105,7 @@ def page_of(tree: xr.DataTree) -> str:
         no_windows=text(said, "no_windows"),
         tests=[_tested(row, str(scores["worst"].sel(model=row.model).item())) for row in rows if row.state],
         learned=comparison_learned.learned(tree, models, findings),
+        responses=responses(comparison_learned.without_names(tree)),
         criteria=[
             Numbers(
                 row.model, [shown(each, ".1f") for each in (row.aic, row.bic, row.dic, row.loo)] + [shown(row.loo_bad)]
