@@ -36,6 +36,8 @@ class EntryRow(NamedTuple):
     ratio: Number
     posterior_sd: Number
     overlap: Number
+    prior_felt: Number
+    data_felt: Number
     verdict: str
 
 
@@ -82,7 +84,8 @@ def learnable(found: xr.Dataset | None) -> Learnable | None:
         )
         for i in range(found.sizes["row"])
     ]  # fmt: skip
-    columns = {name: found[name].values for name in EntryRow._fields[1:-1]}
+    nothing = np.full(found.sizes["entry"], np.nan)  # results of before have no sensitivity
+    columns = {name: found[name].values if name in found else nothing for name in EntryRow._fields[1:-1]}
     entries = [
         EntryRow(label=str(label), verdict=str(verdict), **{name: _number(columns[name][i]) for name in columns})
         for i, (label, verdict) in enumerate(zip(found["entry"].values, found["verdict"].values, strict=True))

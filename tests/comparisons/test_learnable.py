@@ -1,5 +1,6 @@
 """Does what is put beside a run say where it was measured, and why nothing is said where nothing can be?"""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ KEY = jax.random.key(0)
 DATA = {"y": np.random.default_rng(0).normal(0.5, 1.0, 20)}
 
 
-def noise(y: Any) -> None:
+def noise(y: Any, centre: float = 0.0, scale: float = 3.0) -> None:
     """Normal values, from a state with a single value."""
-    mean = numpyro.sample("mean", dist.Normal(0.0, 3.0))
+    mean = numpyro.sample("mean", dist.Normal(centre, scale))
 
     def step(s: Any, y: Any) -> Any:
         s = numpyro.sample("s", dist.Categorical(jnp.ones(1)))
@@ -52,10 +53,21 @@ def test_a_run_has_what_could_be_learned_beside_what_was(tmp_path: Path) -> None
     assert list(found["verdict"].values) == ["learned"]
     assert 0.1 < float(found["overlap"][0]) < 0.3  # normal densities of sd 0.22 and 3: about 0.2
     assert "prior" not in found
+    assert float(found["prior_felt"][0]) < 0.05 < float(found["data_felt"][0])
     path = tmp_path / "run.nc"
     xr.DataTree.from_dict({"identifiability": found}).to_netcdf(path, engine="h5netcdf")
     with xr.open_datatree(path) as read:
         xr.testing.assert_equal(read["identifiability"].to_dataset().load(), found)
+
+
+def test_a_narrow_prior_is_felt() -> None:
+    """The prior N(-3, 0.2^2) of a mean whose data say 0.5 +- 0.2: both are felt."""
+    precision = 20 + 25.0
+    centre = (DATA["y"].sum() - 3.0 * 25.0) / precision
+    draws = np.random.default_rng(2).normal(centre, precision**-0.5, (4, 500))
+    found = learnable(partial(noise, centre=-3.0, scale=0.2), DATA, ["mean"], {"nuts": result(draws)}, None, KEY)
+    assert float(found["prior_felt"][0]) > 0.05
+    assert float(found["data_felt"][0]) > 0.05
 
 
 def test_why_nothing_is_said() -> None:

@@ -102,6 +102,7 @@ def identified() -> xr.Dataset:
     numbers = {
         "value": [0.9, 0.1, 3.0], "prior_sd": [0.2, 0.2, np.inf], "data_sd": [0.05, 0.05, np.inf], "ratio": [0.25, 0.25, 9.0],
         "posterior_sd": [0.04, 0.04, 0.5], "overlap": [0.1, 0.1, 0.95],
+        "prior_felt": [0.01, 0.02, 0.3], "data_felt": [0.2, 0.1, 0.01],
     }  # fmt: skip
     return xr.Dataset(
         {name: ("entry", np.array(values)) for name, values in numbers.items()}
@@ -131,7 +132,7 @@ def test_the_section_on_what_can_be_learned() -> None:
     assert "Known least: rate up: the data do not say anything about this." in page
     assert "of &lt;2&gt; rows <strong>(too few)</strong>" in page
     assert page.count("(too few)") == 1
-    names = ("value", "prior_sd", "data_sd", "ratio", "posterior_sd", "overlap")
+    names = ("value", "prior_sd", "data_sd", "ratio", "posterior_sd", "overlap", "prior_felt", "data_felt")
     expected = np.stack([found[name].values for name in names], axis=1)
     np.testing.assert_array_equal(read.values["learnable"], [1.0, 0.3, *expected.ravel()])
     assert "\N{INFINITY}" in page
