@@ -4,12 +4,14 @@ Bridge sampling (of the draws of gibbs or nuts) and SMC over the data (tempered 
 program and nothing else. The exact value: the sum over all paths of conjugate counts (`tests/references/mixtures`), for short
 series. A conjugate Markov chain (every state shows itself) and given parameters have tests of their own.
 
-    python -m tests.comparisons.evidence_study    writes out/evidence_study.json
+    python -m tests.comparisons.evidence_study [PART OF A NAME ...] [--seeds 1]    writes out/evidence_study.json
 """
 
+import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -70,26 +72,36 @@ def pairs() -> dict[str, tuple[Callable, dict[str, Any]]]:
     }
 
 
-def main() -> None:
+def main(names: Sequence[str] = (), seeds: int = 1) -> None:
     right, rows = exact_pairs(), []
-    for name, (model, data) in pairs().items():
-        found = fit(model, data, jax.random.key(0))
-        one = bridge(found.space, found.draws, jax.random.key(1), names=found.exchanged)
-        other = anneal(found.space, jax.random.key(2), names=found.exchanged).estimate
+    chosen = {name: pair for name, pair in pairs().items() if not names or any(part in name for part in names)}
+    path = Path("out/evidence_study.json")
+    path.parent.mkdir(exist_ok=True)
+    for (name, (model, data)), seed in product(chosen.items(), range(seeds)):
+        found = fit(model, data, jax.random.key(3 * seed))
+        one = bridge(found.space, found.draws, jax.random.key(3 * seed + 1), names=found.exchanged)
+        other = anneal(found.space, jax.random.key(3 * seed + 2), names=found.exchanged).estimate
         apart = (one.log_evidence - other.log_evidence) / np.hypot(one.error, other.error)
         row = {
-            "pair": name, "bridge": one.log_evidence, "error": one.error, "smc": other.log_evidence, "smc error": other.error,
-            "z apart": apart, "exact": right.get(name),
+            "pair": name, "seed": seed, "bridge": one.log_evidence, "error": one.error, "smc": other.log_evidence,
+            "smc error": other.error, "z apart": apart, "exact": right.get(name),
         }  # fmt: skip
         if name in right:
             row["z bridge"] = (one.log_evidence - right[name]) / one.error
             row["z smc"] = (other.log_evidence - right[name]) / other.error
         rows.append(row)
         Console(width=200).print(row)
-        path = Path("out/evidence_study.json")
-        path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(rows, indent=1))
+    for what in ("z apart", "z bridge", "z smc"):
+        z = np.array([row[what] for row in rows if what in row])
+        if z.size:
+            Console().print(
+                f"{what}: root mean square {np.sqrt(np.mean(z**2)):.2f}, largest {np.abs(z).max():.2f}, of {z.size}"
+            )
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Compare evidence by bridge sampling, by SMC, and exact.")
+    parser.add_argument("names", nargs="*", help="parts of the names of pairs; all if none is given")
+    parser.add_argument("--seeds", type=int, default=1)
+    main(**vars(parser.parse_args()))
