@@ -5,6 +5,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests compile a program to run it once: optimising it would take longer than it saves.
+UNOPTIMISED := --xla_backend_optimization_level=0
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -28,7 +30,8 @@ demo: $(STAMP) ## the main job: four models, checked; pages under out/
 	@$(BIN)/python -m ppl_worldmodel.demo
 
 test: $(STAMP) lint ## lint, then all tests but the nightly ones
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not nightly"
+	@XLA_FLAGS="$$XLA_FLAGS $(UNOPTIMISED)" $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=25 -m "not nightly and not optimised"
+	@$(BIN)/python -m pytest -q -n auto -m "optimised and not nightly"
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

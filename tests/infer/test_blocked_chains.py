@@ -39,6 +39,7 @@ CASES = {
 }
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("case", CASES)
 def test_three_states_in_four_chains(case: str) -> None:
     model, observed, name, prior = CASES[case]

@@ -127,7 +127,7 @@ def test_the_number_of_states_is_free(name: str, num_states: int) -> None:
         np.testing.assert_allclose(beliefs.log_evidence, system.log_likelihood.sum(), rtol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_single_state_leaves_nothing_to_learn_about_moving() -> None:
     data = default_data(load("three_state"), 0, num_steps=10)[0] | {"num_states": 1}
     learned = nuts(num_warmup=20, num_samples=20, num_chains=2)(three_state.model, data, jax.random.key(0))
