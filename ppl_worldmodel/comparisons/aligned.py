@@ -5,10 +5,12 @@ is lost; `margin` (chain, draw), the cost of the next best naming in nats; `refe
 Its attributes tell how the chains switched, and R-hat before and after.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -18,6 +20,7 @@ from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.tree import PARAMETERS
 from ppl_worldmodel.program.coordinates import coordinates
 from ppl_worldmodel.program.read import Plan, examine
+from ppl_worldmodel.program.simulate import simulate
 
 
 def aligned(
@@ -37,9 +40,11 @@ def aligned(
     occupied = occupancies(model, data, plan, draws)
     told = align(occupied, _reference(reference, model, data, plan), pivot=_pivot(result))
     moved = {name: relabelled(draws[name], told.order, axes) for name, axes in names.axes.items()}
+    others = [str(name) for name in posterior.data_vars if name not in names.axes]
+    changed = moved | _computed(model, data, moved, others)
     found = result.copy()
     found["posterior"] = xr.DataTree(
-        posterior.assign({name: (posterior[name].dims, values) for name, values in moved.items()})
+        posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
     )
     beliefs = of_parameter_draws(model, data, moved)[0]
     found["beliefs"] = xr.DataTree(xr.Dataset(beliefs, attrs=result["beliefs"].attrs))
@@ -65,6 +70,23 @@ def in_one_labelling(
         found[name] = aligned(result, model, data, plan, names, reference) if learned else result
         reference = found[name] if learned and reference is None else reference
     return found
+
+
+def _computed(
+    model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """What the program computes from its parameters (`numpyro.deterministic`), anew at every draw (chain, draw, ...)."""
+    if not names:
+        return {}
+
+    def one(parameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        sites = simulate(model, parameters, jax.random.key(0), **data)
+        return {name: sites[name] for name in names}
+
+    lead = next(iter(draws.values())).shape[:2]
+    flat = {name: jnp.asarray(values.reshape(-1, *values.shape[2:])) for name, values in draws.items()}
+    found = jax.jit(lambda flat: jax.lax.map(one, flat, batch_size=100))(flat)
+    return {name: np.asarray(values).reshape(*lead, *values.shape[1:]) for name, values in found.items()}
 
 
 def _reference(
