@@ -39,7 +39,8 @@ def main(
     for length in lengths:
         key_data, key = jax.random.split(jax.random.fold_in(jax.random.key(seed), length))
         series = simulate(three_state.model, truth, key_data, num_steps=length)["observation"]
-        engine = gibbs(num_warmup=draws // 2, num_samples=draws)
+        kept = draws if length <= SHOWN else draws // 4  # the beliefs of every draw are in memory at once
+        engine = gibbs(num_warmup=draws // 2, num_samples=kept)
         learned = fit(
             three_state.model, {"observations": np.asarray(series)}, key, engine=engine, reference=truth
         ).result
