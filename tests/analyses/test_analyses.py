@@ -24,7 +24,12 @@ SMALL = {
     "learned_T_and_O": lambda out: learned_T_and_O.main(out, lengths=(50, 1000), draws=300),
     "nile_break": lambda out: nile_break.main(out, fast=True),
 }
-LONG = {"how_many_states", "nile_break", "learned_T_and_O", "faults_and_ranks"}  # minutes, nearly all of them compilation
+LONG = {
+    "how_many_states",
+    "nile_break",
+    "learned_T_and_O",
+    "faults_and_ranks",
+}  # minutes, nearly all of them compilation
 
 
 @pytest.mark.parametrize(
