@@ -83,7 +83,7 @@ def page_of(tree: xr.DataTree) -> str:
     said, scores, pointwise = tree.attrs, tree["scores"].to_dataset(), tree["pointwise"].to_dataset()
     rows, findings = Row.all_of(tree), _findings(tree)
     models = {row.model: tree["models"].children[row.model] for row in rows if row.state}
-    winner = ahead(said)
+    winner, free = ahead(said), comparison_learned.without_names(tree)
     return template("comparison.html").render(
         title=joined(list(models)),
         ahead=winner,
@@ -105,7 +105,7 @@ def page_of(tree: xr.DataTree) -> str:
         no_windows=text(said, "no_windows"),
         tests=[_tested(row, str(scores["worst"].sel(model=row.model).item())) for row in rows if row.state],
         learned=comparison_learned.learned(tree, models, findings),
-        responses=responses(comparison_learned.without_names(tree)),
+        responses=responses({name: free.get(name, xr.Dataset()) for name in models}),
         criteria=[
             Numbers(
                 row.model, [shown(each, ".1f") for each in (row.aic, row.bic, row.dic, row.loo)] + [shown(row.loo_bad)]

@@ -132,7 +132,6 @@ def test_posterior_of_the_parameters(name: str, num_samples: int) -> None:
     assert max(off.values()) < 5.0, off
 
 
-@pytest.mark.nightly
 def test_a_wrong_prior_is_far_off() -> None:
     """The check can fail: a posterior under other priors is dozens of standard errors away."""
     result = gibbs(num_samples=2500)(poisson, {"counts": COUNTS}, jax.random.key(5))
