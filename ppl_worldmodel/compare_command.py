@@ -20,6 +20,7 @@ from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.program.columns import read_csv
+from ppl_worldmodel.program.labelled import labelled
 from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load
 from ppl_worldmodel.reports.comparison_page import comparison_report
 from ppl_worldmodel.reports.comparison_table import as_text
@@ -148,10 +149,10 @@ def _engine(name: str | None, *, fast: bool) -> Any:
 
 
 def _labelled(tree: xr.DataTree, models: list[Asked]) -> xr.DataTree:
-    """The tree with the time labels of the first model, where they fit."""
-    labels = models[0].loaded.coords.get("time", [])
-    found = tree.copy()
-    for group in found.subtree:
-        if group.sizes.get("time") == len(labels):
-            found[group.path].dataset = group.to_dataset(inherit=False).assign_coords(time=labels)
+    """The tree with the labels of each model on what it learned, and with those of the first one's time steps elsewhere."""
+    first = models[0].loaded.coords
+    found = labelled(tree, {"time": first["time"]} if "time" in first else {}, {})
+    for model in models:
+        own = found.children["models"].children[model.name]
+        found[f"models/{model.name}"] = labelled(own, model.loaded.coords, model.loaded.units)
     return found

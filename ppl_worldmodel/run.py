@@ -23,6 +23,7 @@ from ppl_worldmodel.engines import ENGINES, engines_at
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.nuts import nuts
+from ppl_worldmodel.program.labelled import labelled
 from ppl_worldmodel.program.load import Loaded
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.simulate import parameter_names
@@ -79,14 +80,14 @@ def run(
         given, parameters_from = asked_at(loaded, data, names, parameters, learner, keys["nuts"], say)
     makers = engines_at(given, size, prefixes=prefixes, progress=progress)
 
-    def labelled(result: xr.DataTree) -> xr.DataTree:
-        return _labelled(result, loaded.coords, loaded.units)
+    def with_names(result: xr.DataTree) -> xr.DataTree:
+        return labelled(result, loaded.coords, loaded.units)
 
     results: dict[str, xr.DataTree] = {}
     for name in chosen:
         say(f"{name} ...")
         try:
-            results[name] = labelled(makers[name]()(loaded.model, data, keys[name]))
+            results[name] = with_names(makers[name]()(loaded.model, data, keys[name]))
         except NotExactlySolvable as error:
             if name in engines:
                 raise
@@ -97,12 +98,12 @@ def run(
         at, parameters_from = centre(loaded, names, results, simulated)
         if at is not None:
             exact = exact_engine(parameters=at)(loaded.model, data, keys["exact"])
-            results = {"exact": labelled(exact)} | results
+            results = {"exact": with_names(exact)} | results
     reference = "exact" if known else "nuts"
     truth = loaded.truth if simulated and not known else None
     if not known:
         one = in_one_labelling(loaded.model, data, results, truth)
-        results = {name: labelled(result) for name, result in one.items()}
+        results = {name: with_names(result) for name, result in one.items()}
     findings = [
         finding
         for name, result in results.items()
@@ -133,17 +134,3 @@ def run(
         **provenance(),
     }
     return tree
-
-
-def _labelled(result: xr.DataTree, coords: Mapping[str, Sequence], units: Mapping[str, str]) -> xr.DataTree:
-    """The result with the model file's labels on every dimension that they fit, and its units."""
-    labelled = result.copy()
-    for group in labelled.subtree:
-        fit = {name: list(labels) for name, labels in coords.items() if group.sizes.get(name) == len(labels)}
-        if "dim_bis" in group.sizes and "dim" in fit:
-            fit["dim_bis"] = fit["dim"]
-        dataset = group.to_dataset().assign_coords(fit)
-        for name in set(units) & {str(name) for name in [*dataset.data_vars, *fit]}:
-            dataset[name].attrs["units"] = units[name]
-        labelled[group.path].dataset = dataset
-    return labelled

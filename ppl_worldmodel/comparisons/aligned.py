@@ -16,6 +16,7 @@ import xarray as xr
 
 from ppl_worldmodel.comparisons.alignment import Alignment, align, occupancies, relabelled
 from ppl_worldmodel.comparisons.relabelling import Relabelling, relabelling
+from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.tree import PARAMETERS
 from ppl_worldmodel.program.coordinates import coordinates
@@ -55,21 +56,22 @@ def aligned(
 def in_one_labelling(
     model: Callable, data: Mapping[str, Any], results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
 ) -> dict[str, xr.DataTree]:
-    """The results of several engines with the same names of the states, if the program leaves these open; else as they are.
+    """The results of several engines with the same names of the states, if the program leaves these open, and with the axes of the
+    states named in their posteriors.
 
     truth  parameter values whose names are taken; None: those of the first engine that learned parameters
     """
     system, plan = examine(model, data)
     names = relabelling(model, data, system, plan, coordinates(model, data, plan))
     if names is None or not names.exchangeable:
-        return dict(results)
+        return {name: with_state_axes(result, names) for name, result in results.items()}
     found: dict[str, xr.DataTree] = {}
     reference: Mapping[str, Any] | xr.DataTree | None = truth
     for name, result in results.items():
         learned = result.attrs["question"] == PARAMETERS
         found[name] = aligned(result, model, data, plan, names, reference) if learned else result
         reference = found[name] if learned and reference is None else reference
-    return found
+    return {name: with_state_axes(result, names) for name, result in found.items()}
 
 
 def _computed(

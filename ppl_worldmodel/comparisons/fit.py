@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from ppl_worldmodel.comparisons.aligned import aligned
 from ppl_worldmodel.comparisons.relabelling import Relabelling, relabelling
+from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.gibbs import gibbs
@@ -62,6 +63,7 @@ def fit(
     names = relabelling(model, data, system, plan, space)
     if names is not None and names.exchangeable:
         result = aligned(result, model, data, plan, names, reference)
+    result = with_state_axes(result, names)
     posterior = result["posterior"].to_dataset()
     flatten = jax.jit(jax.vmap(jax.vmap(space.unconstrain)))
     draws = flatten({name: jnp.asarray(posterior[name].values) for name in space.names})

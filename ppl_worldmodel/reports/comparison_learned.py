@@ -12,7 +12,7 @@ from ppl_worldmodel.reports.forest_figure import forest
 from ppl_worldmodel.reports.looks import looks
 from ppl_worldmodel.reports.names import group, text, unpacked
 from ppl_worldmodel.reports.parameters import ParameterRow, draws_of, entries, parameter_rows
-from ppl_worldmodel.reports.recovery_figure import heat_map
+from ppl_worldmodel.reports.recovery_figure import heat_map, map_labels
 from ppl_worldmodel.reports.rows import Number, shown
 
 ALONG_TIME = {"lag", "frequency"}  # dimensions of curves, which are no rows of a table
@@ -69,13 +69,17 @@ def _pictures(name: str, result: xr.DataTree, names: list[str]) -> list[Picture]
     """Matrices as maps, all else as forests."""
     beliefs = group(result, "beliefs")
     states = 0 if beliefs is None else beliefs.sizes.get("state", 0)
+    posterior = group(result, "posterior")
     pictures = []
     for parameter, draws in draws_of(result).items():
         shape = draws.shape[2:]
-        if not np.isfinite(draws).all():
+        if posterior is None or not np.isfinite(draws).all():
             continue
         as_map = len(shape) in (2, 3) and states in shape and shape[-1] <= 12
-        pictures.append(heat_map(parameter, draws) if as_map else forest(parameter, {name: draws}, looks(names)))
+        if as_map:
+            pictures.append(heat_map(parameter, draws, labels=map_labels(posterior[parameter])))
+        else:
+            pictures.append(forest(parameter, {name: draws}, looks(names)))
     return pictures
 
 

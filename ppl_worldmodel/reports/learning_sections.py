@@ -11,7 +11,7 @@ from ppl_worldmodel.reports.figures import Picture
 from ppl_worldmodel.reports.looks import Look, called
 from ppl_worldmodel.reports.names import text
 from ppl_worldmodel.reports.parameters import learned
-from ppl_worldmodel.reports.recovery_figure import heat_map
+from ppl_worldmodel.reports.recovery_figure import heat_map, map_labels
 from ppl_worldmodel.reports.rows import Number, shown
 
 EVER = Number("\N{INFINITY}", float("inf"))
@@ -113,8 +113,9 @@ def recovered(
         f"{said['covered']} of {said['of']} true values lie in their central 90 % intervals"
         f" (between {said['low']} and {said['high']} in 95 % of cases, if the intervals are right and the values independent)."
     )
+    posterior = engines[name]["posterior"].to_dataset()
     pictures = [
-        heat_map(parameter, values, truth[parameter])
+        heat_map(parameter, values, truth[parameter], map_labels(posterior[parameter]))
         for parameter, values in draws[name].items()
         if 1 <= values.ndim - 2 <= 3
     ]

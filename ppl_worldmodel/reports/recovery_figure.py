@@ -5,9 +5,11 @@ colour-blind; the one of differences is that of Moreland (2009, Advances in Visu
 """
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -25,6 +27,7 @@ NUMBERED = 12  # columns up to which the cells have room for numbers
 ACTIONS = 4  # matrices that are shown, at most
 ONE_LINE = 0.56  # inches that an interval takes
 SMALL = 7.0  # points
+CHARACTER = 0.065  # inches that a character of a label takes
 Labels = tuple[Sequence[str], Sequence[str]]
 
 
@@ -75,9 +78,20 @@ def heat_map(
     with style():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
-        for axes, panel in zip(figure.subplots(down, across, squeeze=False).flat, panels, strict=True):
-            _draw(axes, panel, labels)
+        for i, (axes, panel) in enumerate(zip(figure.subplots(down, across, squeeze=False).flat, panels, strict=True)):
+            _draw(axes, panel, labels, room)
+            axes.tick_params(labelleft=i % across == 0)
         return picture(figure, _caption(name, full, len(shape), true is not None, scales[0]))
+
+
+def map_labels(values: xr.DataArray) -> Labels:
+    """What the rows and the columns of a parameter (chain, draw, ...) are called: by its coordinates, else by their numbers."""
+    rows, columns = ("", *values.dims[2:])[-2:]
+    named = [
+        [str(each) for each in (values[axis].values if axis in values.coords else range(values.sizes.get(axis, 1)))]
+        for axis in (rows, columns)
+    ]
+    return named[0], named[1]
 
 
 def _maps(mean: Any, low: Any, high: Any, true: Any, scales: tuple[Normalize, Normalize], room: float) -> list[_Map]:
@@ -117,8 +131,8 @@ def _scales(mean: np.ndarray, true: np.ndarray | None, half: float) -> tuple[Nor
     return Normalize(low, high), Normalize(-(far or 1.0), far or 1.0)
 
 
-def _draw(axes: Axes, panel: _Map, labels: Labels | None) -> None:
-    """One panel; the text is white where a cell is dark."""
+def _draw(axes: Axes, panel: _Map, labels: Labels | None, room: float) -> None:
+    """One panel; the text is white where a cell is dark. room: inches that a cell is wide."""
     count, columns = panel.values.shape
     axes.pcolormesh(panel.values, cmap=panel.colours, norm=panel.scale, edgecolors="white", linewidth=1.5)
     axes.set_title(panel.title)
@@ -127,7 +141,10 @@ def _draw(axes: Axes, panel: _Map, labels: Labels | None) -> None:
     axes.tick_params(length=0)
     names = labels if labels is not None else ([str(i) for i in range(count)], [str(j) for j in range(columns)])
     step = max(1, -(-columns // 24))
-    axes.set_xticks(np.arange(0, columns, step) + 0.5, [names[1][j] for j in range(0, columns, step)])
+    across = [
+        fill(names[1][j], max(1, int(step * room / CHARACTER)), break_long_words=False) for j in range(0, columns, step)
+    ]
+    axes.set_xticks(np.arange(0, columns, step) + 0.5, across)
     axes.set_yticks(np.arange(count) + 0.5, names[0] if count > 1 else [""])
     if columns > NUMBERED:
         return

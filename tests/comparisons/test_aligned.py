@@ -8,6 +8,8 @@ import numpyro
 import xarray as xr
 
 from ppl_worldmodel.comparisons.aligned import in_one_labelling
+from ppl_worldmodel.comparisons.relabelling import Relabelling
+from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.tree import PARAMETERS
 from ppl_worldmodel.models import three_state
@@ -18,6 +20,16 @@ def program(observations: Any) -> None:
     with numpyro.handlers.trace() as seen:
         three_state.model(observations)
     numpyro.deterministic("staying", jnp.diagonal(seen["T"]["value"]))
+
+
+def test_a_parameter_called_state_leaves_the_axes_their_numbers() -> None:
+    posterior = {
+        "T": (("chain", "draw", "T_0", "T_1"), np.ones((1, 1, 2, 2))),
+        "state": (("chain", "draw"), np.ones((1, 1))),
+    }
+    result = xr.DataTree.from_dict({"posterior": xr.Dataset(posterior)})
+    found = with_state_axes(result, Relabelling(2, {"T": (0, 1), "state": ()}, True))
+    assert found["posterior"]["T"].dims == ("chain", "draw", "T_0", "T_1")
 
 
 def test_all_of_a_result_is_renamed() -> None:
@@ -40,6 +52,13 @@ def test_all_of_a_result_is_renamed() -> None:
     found = in_one_labelling(program, data, {"any": result}, reference)["any"]
     renamed = found["posterior"].to_dataset()
     np.testing.assert_array_equal(found["alignment"]["order"].values, np.argsort(orders, axis=-1))
+    assert renamed["T"].dims == ("chain", "draw", "state", "state_bis")
+    assert renamed["O"].dims == (
+        "chain",
+        "draw",
+        "state",
+        "O_1",
+    )  # its symbols are as many as the states, and are no states
     np.testing.assert_allclose(renamed["T"], right["T"], rtol=1e-15)
     np.testing.assert_allclose(renamed["O"], right["O"], rtol=1e-15)
     np.testing.assert_allclose(renamed["staying"], np.diagonal(right["T"], axis1=-2, axis2=-1), rtol=1e-15)

@@ -13,7 +13,7 @@ from ppl_worldmodel.reports.figures import Picture
 from ppl_worldmodel.reports.learning_sections import recovered
 from ppl_worldmodel.reports.looks import looks
 from ppl_worldmodel.reports.names import MINUS
-from ppl_worldmodel.reports.recovery_figure import heat_map
+from ppl_worldmodel.reports.recovery_figure import heat_map, map_labels
 from ppl_worldmodel.reports.report import page_of
 
 from . import trees
@@ -54,6 +54,20 @@ def test_without_a_truth_there_is_one_panel() -> None:
     assert {"calm", "wild", "a", "b", "learned"} <= set(written)
     assert "outside" not in written
     assert picture.caption.startswith("T: posterior means; rows: the first index")
+
+
+def test_rows_and_columns_have_the_labels_of_the_model_file() -> None:
+    dims = ("chain", "draw", "action", "state", "O_dim_2")
+    values = xr.DataArray(np.zeros((1, 1, 2, 3, 2)), dims=dims, coords={"state": ["calm", "in between", "wild"]})
+    assert map_labels(values) == (["calm", "in between", "wild"], ["0", "1"])
+    assert map_labels(values[:, :, 0, :, 0])[1] == ["calm", "in between", "wild"]  # a vector is one row
+
+
+def test_rows_are_named_once_and_long_names_of_columns_take_more_lines() -> None:
+    names = ["calm", "between calm and wild", "restless"]
+    written = texts(heat_map("T", draws_around(np.full((3, 3), 1 / 3)), np.full((3, 3), 1 / 3), (names, names)))
+    assert written.count("between calm and wild") == 1  # beside the first panel
+    assert written.count("restless") == 1 + 3  # a word is not broken
 
 
 @pytest.mark.parametrize(
