@@ -4,9 +4,10 @@ The question.  A hidden Markov model has to be told how many states it has. More
 for what they cost, and leave-future-out scores ask whether they foretell better. What do the two say of a century of earthquakes
 (1 to 5 regimes of a Poisson rate), and of 299 eruptions of a geyser (1 to 4 states behind long and short)?
 
-The finding.  One state is out of the question for both series, by evidence. Beyond that the two questions part: the evidence has a
-preference where the scores of a few dozen steps cannot tell the best from its neighbours, and says so with their standard errors.
-A model with a state too many loses little, since its prior lets two states be alike.
+The finding.  One state is out of the question for both series, by evidence. Three regimes of earthquakes are ahead of two by nine
+nats, and cannot be told from four; two states of the geyser are ahead of three and four. The scores of some dozens of steps agree
+in the order, and can tell next to nothing: their standard errors say so. For the geyser a window of two eruptions is ahead of every
+number of hidden states, by evidence: what it remembers is short. All of it takes about a quarter of an hour.
 
 Kass & Raftery (1995), J. American Statistical Association 90, for the scale of evidence; Zucchini, MacDonald & Langrock (2016),
 "Hidden Markov Models for Time Series", chapter 6, who choose three regimes for the earthquakes by AIC and BIC.
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ppl_worldmodel import compare
+from ppl_worldmodel.comparisons.difference import difference
 from ppl_worldmodel.models import earthquakes, old_faithful
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
@@ -47,7 +49,7 @@ def main(
         }
         compared = compare(programs, module.data(), jax.random.key(0), fast=fast, say=Console(stderr=True).print)
         scores = compared.tree["scores"].to_dataset()
-        found[name] = scores
+        found[name] = scores.assign(pointwise=compared.tree["pointwise"]["lfo"])
         console.print(_table(name, scores))
         for criterion in ("by_evidence", "by_prediction"):
             console.print(f"{criterion.replace('_', ' ')}: {compared.tree.attrs[criterion]}")
@@ -72,13 +74,19 @@ def _table(name: str, scores: xr.Dataset) -> Table:
 
 
 def _draw(found: dict[str, xr.Dataset], path: Path) -> None:
-    """Log evidence and score of each number of states, in nats behind the best of them."""
+    """Log evidence and score of each number of states, in nats behind the best of them, with two standard errors."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     for axes, (name, scores) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
         with_state = scores.isel(model=np.flatnonzero(scores["state"].values))
         with_state = with_state.isel(model=np.argsort([str(model) for model in with_state["model"].values]))
         at = np.arange(1, with_state.sizes["model"] + 1)
-        evidence, score = with_state["evidence"].values, with_state["lfo"].values
+        evidence = with_state["evidence"].values
+        best = int(with_state["lfo"].argmax())
+        ahead, noise = with_state["pointwise"].values, with_state["lfo_noise"].values
+        behind = [
+            difference(each, ahead[best], monte_carlo=float(np.hypot(noise[i], noise[best])))
+            for i, each in enumerate(ahead)
+        ]
         axes.axhline(0, color=GREY, linewidth=0.8)
         axes.errorbar(
             at - 0.06,
@@ -89,8 +97,8 @@ def _draw(found: dict[str, xr.Dataset], path: Path) -> None:
             label="log evidence",
         )
         axes.errorbar(
-            at + 0.06, score - score.max(), 2 * with_state["behind_error"].values, color=VERMILION, marker="s", linestyle="--",
-            capsize=3, label="leave-future-out score",
+            at + 0.06, [each.total for each in behind], [2 * each.error * (i != best) for i, each in enumerate(behind)],
+            color=VERMILION, marker="s", linestyle="--", capsize=3, label="leave-future-out score",
         )  # fmt: skip
         axes.set(xlabel="hidden states", ylabel="nats behind the best", xticks=at, title=name)
         axes.legend(frameon=False, loc="lower right")

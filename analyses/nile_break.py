@@ -17,6 +17,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
@@ -25,17 +26,20 @@ from rich.console import Console
 
 from ppl_worldmodel import compare
 from ppl_worldmodel.models import nile
+from ppl_worldmodel.program.labelled import labelled
 from ppl_worldmodel.reports.comparison_page import comparison_report
 
 FIRST_YEAR, BREAK = 1871, 1899
 
 
-def level_with_a_break(observations: Array | None = None, num_steps: int = 100, breaks: bool = True) -> None:
+def level_with_a_break(
+    observations: Array | np.ndarray | None = None, num_steps: int = 100, breaks: bool = True
+) -> None:
     """A level that changes once, by `shift`, between 1898 and 1899 (or never), and noise of single years."""
     observation_scale = numpyro.sample("observation_scale", dist.HalfNormal(200.0))
     shift = numpyro.sample("shift", dist.Normal(0.0, 300.0)) if breaks else 0.0
 
-    def step(level: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
+    def step(level: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, None]:
         year, volume = inputs
         numpyro.sample("volume", dist.Normal(level, observation_scale), obs=volume)
         level = numpyro.sample("level", dist.Delta(level + jnp.where(year == BREAK - 1, shift, 0.0)))
@@ -46,7 +50,7 @@ def level_with_a_break(observations: Array | None = None, num_steps: int = 100, 
     scan(step, initial, (years, observations))
 
 
-def constant(observations: Array | None = None, num_steps: int = 100) -> None:
+def constant(observations: Array | np.ndarray | None = None, num_steps: int = 100) -> None:
     level_with_a_break(observations, num_steps, breaks=False)
 
 
@@ -65,7 +69,9 @@ def main(out: str | Path = "out/nile_break", *, fast: bool = False) -> Path:
     values = {name: float(evidence.sel(model=name)) for name in PROGRAMS}
     assert max(values, key=lambda name: values[name]) == "break in 1899"
     assert values["wandering level"] > values["constant level"] + 5.0
-    return comparison_report(found.tree, Path(out) / "nile_break.html")
+    return comparison_report(
+        labelled(found.tree, {"time": nile.coords["time"]}, nile.units), Path(out) / "nile_break.html"
+    )
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def _engine(name: str | None, *, fast: bool) -> Any:
 def _labelled(tree: xr.DataTree, models: list[Asked]) -> xr.DataTree:
     """The tree with the labels of each model on what it learned, and with those of the first one's time steps elsewhere."""
     first = models[0].loaded.coords
-    found = labelled(tree, {"time": first["time"]} if "time" in first else {}, {})
+    found = labelled(tree, {"time": first["time"]} if "time" in first else {}, models[0].loaded.units)
     for model in models:
         own = found.children["models"].children[model.name]
         found[f"models/{model.name}"] = labelled(own, model.loaded.coords, model.loaded.units)
