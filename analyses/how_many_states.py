@@ -81,7 +81,7 @@ def _draw(found: dict[str, xr.Dataset], path: Path) -> None:
         with_state = with_state.isel(model=np.argsort([str(model) for model in with_state["model"].values]))
         at = np.arange(1, with_state.sizes["model"] + 1)
         evidence = with_state["evidence"].values
-        best = int(with_state["lfo"].argmax())
+        best = int(with_state["lfo"].values.argmax())
         ahead, noise = with_state["pointwise"].values, with_state["lfo_noise"].values
         behind = [
             difference(each, ahead[best], monte_carlo=float(np.hypot(noise[i], noise[best])))
