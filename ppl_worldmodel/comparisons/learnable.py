@@ -35,7 +35,8 @@ def learnable(
     With a draw-based answer of that engine, posterior_sd and overlap (of posterior and prior) of each entry stand beside it, and
     how much the posterior feels the prior and the data, each raised to a power near one: prior_felt and data_felt (see
     `prior_overlap.sensitivity`; NaN of a flat prior).
-    Attributes: those of `identifiability`, at (in words) and engine; or only `left_out`, the reason why nothing can be said.
+    Attributes: those of `identifiability`, at (in words) and engine, unfelt (why there is no sensitivity, where there is none); or
+    only `left_out`, the reason why nothing can be said.
     """
     learned = [name for name, result in results.items() if result.attrs["question"] == PARAMETERS]
     if not learned:
@@ -55,25 +56,26 @@ def learnable(
         overlap(draws[..., i].ravel(), prior[:, i]) if np.isfinite(prior[:, i]).all() else 0.0
         for i in range(draws.shape[-1])
     ]
-    prior_felt, data_felt = _felt(model, data, {name: posterior[name].values for name in names})
+    prior_felt, data_felt, unfelt = _felt(model, data, {name: posterior[name].values for name in names})
     return (
         found.drop_vars("prior")
         .assign(posterior_sd=("entry", draws.std(axis=(0, 1), ddof=1)), overlap=("entry", np.array(shared)))
         .assign(prior_felt=("entry", prior_felt), data_felt=("entry", data_felt))
         .assign_attrs(at="the truth of the simulation" if truth is not None else "the posterior mean", engine=engine)
+        .assign_attrs({"unfelt": unfelt} if unfelt else {})
     )
 
 
 def _felt(
     model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray]
-) -> tuple[Float[np.ndarray, " entry"], Float[np.ndarray, " entry"]]:
-    """The sensitivity of each entry to the prior and to the likelihood, in the order of the draws."""
+) -> tuple[Float[np.ndarray, " entry"], Float[np.ndarray, " entry"], str]:
+    """The sensitivity of each entry to the prior and to the likelihood, in the order of the draws, or why there is none."""
     chains, length = next(iter(draws.values())).shape[:2]
     every = -(-chains * length // FEW)
     some = {name: np.asarray(values, float)[:, ::every] for name, values in draws.items()}
     labels = entry_names({name: values[0, 0] for name, values in some.items()})
     try:
         found = sensitivity(coordinates(model, data, examine(model, data)[1]), some).sel(entry=labels)
-    except WorldModelError:
-        return np.full(len(labels), np.nan), np.full(len(labels), np.nan)
-    return found["prior"].values, found["likelihood"].values
+    except WorldModelError as error:
+        return np.full(len(labels), np.nan), np.full(len(labels), np.nan), str(error)
+    return found["prior"].values, found["likelihood"].values, ""

@@ -42,13 +42,16 @@ class EntryRow(NamedTuple):
 
 
 class Learnable(NamedTuple):
-    """The section 'What can be learned'; `left_out` is the reason where there is nothing to say."""
+    """The section 'What can be learned'; `left_out` is the reason where there is nothing to say, `unfelt` that
+    why no sensitivity is known.
+    """
 
     sentence: str
     least_known: str
     engine: str
     facts: list[FactRow]
     rows: list[EntryRow]
+    unfelt: str
     left_out: str
 
 
@@ -75,7 +78,7 @@ def learnable(found: xr.Dataset | None) -> Learnable | None:
     if found is None:
         return None
     if "left_out" in found.attrs:
-        return Learnable("", "", "", [], [], text(found.attrs, "left_out"))
+        return Learnable("", "", "", [], [], "", text(found.attrs, "left_out"))
     said = found.attrs
     facts = [
         FactRow(
@@ -92,7 +95,7 @@ def learnable(found: xr.Dataset | None) -> Learnable | None:
     ]
     sentence = f"At {text(said, 'at')} the parameters are {text(said, 'verdict')}: {text(said, 'why')}."
     least = text(said, "least_known")
-    return Learnable(sentence, f"{least}.", called(text(said, "engine")), facts, entries, "")
+    return Learnable(sentence, f"{least}.", called(text(said, "engine")), facts, entries, text(said, "unfelt"), "")
 
 
 def recovered(

@@ -14,14 +14,15 @@ from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.comparisons.learnable import learnable
 from ppl_worldmodel.infer.tree import PARAMETERS, STATES
+from ppl_worldmodel.reports import learning_sections
 
 KEY = jax.random.key(0)
 DATA = {"y": np.random.default_rng(0).normal(0.5, 1.0, 20)}
 
 
-def noise(y: Any, centre: float = 0.0, scale: float = 3.0) -> None:
+def noise(y: Any, centre: float = 0.0, scale: float = 3.0, prior: dist.Distribution | None = None) -> None:
     """Normal values, from a state with a single value."""
-    mean = numpyro.sample("mean", dist.Normal(centre, scale))
+    mean = numpyro.sample("mean", prior or dist.Normal(centre, scale))
 
     def step(s: Any, y: Any) -> Any:
         s = numpyro.sample("s", dist.Categorical(jnp.ones(1)))
@@ -68,6 +69,16 @@ def test_a_narrow_prior_is_felt() -> None:
     found = learnable(partial(noise, centre=-3.0, scale=0.2), DATA, ["mean"], {"nuts": result(draws)}, None, KEY)
     assert float(found["prior_felt"][0]) > 0.05
     assert float(found["data_felt"][0]) > 0.05
+
+
+def test_a_flat_prior_is_not_felt_and_it_is_said_why() -> None:
+    flat = partial(noise, prior=dist.Uniform(-9.0, 9.0))
+    found = learnable(flat, DATA, ["mean"], {"nuts": result(exact_draws())}, None, KEY)
+    assert np.isnan(found["prior_felt"]).all()
+    assert "flat prior" in found.attrs["unfelt"]
+    section = learning_sections.learnable(found)
+    assert section is not None
+    assert section.unfelt == found.attrs["unfelt"]
 
 
 def test_why_nothing_is_said() -> None:
