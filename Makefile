@@ -1,6 +1,6 @@
 # make demo, make test: both set everything up first, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench rates nightly clean
+.PHONY: help demo test slow lint bench rates nightly clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,8 +29,11 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## the main job: four models, checked; pages under out/
 	@$(BIN)/python -m ppl_worldmodel.demo
 
-test: $(STAMP) lint ## lint, then all tests but the nightly ones
-	@XLA_FLAGS="$$XLA_FLAGS $(UNOPTIMISED)" $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=25 -m "not nightly and not optimised"
+test: $(STAMP) lint ## lint, then all tests but the slow and the nightly ones
+	@XLA_FLAGS="$$XLA_FLAGS $(UNOPTIMISED)" $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=25 -m "not slow and not optimised and not nightly"
+
+slow: $(STAMP) ## the slow tests, before a change lands
+	@XLA_FLAGS="$$XLA_FLAGS $(UNOPTIMISED)" $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=25 -m "slow and not optimised and not nightly"
 	@$(BIN)/python -m pytest -q -n auto -m "optimised and not nightly"
 
 lint: $(STAMP) ## ruff and mypy

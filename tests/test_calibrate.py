@@ -94,6 +94,7 @@ def test_gibbs_is_calibrated() -> None:
     assert found["rank"].shape == (found.sizes["quantity"], 150)
 
 
+@pytest.mark.slow
 def test_a_prior_that_was_dropped_is_noticed() -> None:
     faulty = two_states(T_prior=((1.0, 1.0), (1.0, 1.0)))
     found = calibrate(two_states(), engine="gibbs", fitted=faulty, **SHORT)
@@ -116,6 +117,7 @@ def test_nuts(transpose: bool) -> None:
     assert found.attrs["verdict"] == ("disagrees" if transpose else "agrees"), found.attrs["why"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_calibrated() -> None:
     def known(observations: Any = None, num_steps: int = 5) -> None:
         two_states_given = {name: jnp.asarray(value) for name, value in two_state_pomdp.truth.items()}
@@ -129,6 +131,7 @@ def test_what_cannot_be_calibrated() -> None:
         calibrate(known, engine="nuts")
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     call = [

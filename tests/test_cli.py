@@ -139,6 +139,7 @@ def test_wrong_parameters(own: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "add --known" in fails(capsys, "check", "two_state_pomdp", "--parameters", "{}")
 
 
+@pytest.mark.slow
 def test_wrong_engines(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no engine 'nutz'" in fails(capsys, "check", "nile", "--engines", "nutz")
     assert "'smc' does not answer about a continuous state" in fails(capsys, "check", "nile", "--engines", "smc")

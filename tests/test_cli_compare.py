@@ -23,6 +23,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_priors_that_are_nearly_the_same_cannot_be_told_apart(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

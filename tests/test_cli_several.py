@@ -101,6 +101,7 @@ def checked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict, 
     return printed, captured.err, xr.open_datatree(printed["result"], engine="h5netcdf").load()
 
 
+@pytest.mark.slow
 def test_columns_of_a_plate(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed, said, result = checked(
         capsys, "cities.py", "--data", "cities.csv", "--column", "y=paris,rome,oslo", "--known", "--parameters", AT
@@ -185,6 +186,7 @@ def test_parameters_of_a_simulation(own: Path, capsys: pytest.CaptureFixture[str
     assert len(lines) == 5
 
 
+@pytest.mark.slow
 def test_a_program_without_parameters_is_checked_as_it_is(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed, said, _ = checked(capsys, "walk.py", "--fast", "--engines", "exact,nuts")
     assert "the program has no parameters to learn" in said

@@ -36,6 +36,7 @@ def test_nuts_and_svi_answer_about_continuous_states(name: str) -> None:
     assert answers(written_gaussian.WRITTEN[name], engines=("svi", "exact"))[0] == ["exact", "svi"]
 
 
+@pytest.mark.slow
 def test_svi_has_no_draws_of_a_flat_density() -> None:
     flat = written_gaussian.WRITTEN["diffuse trend"]
     found, said = answers(flat)
@@ -73,6 +74,7 @@ def test_wrong_names() -> None:
         answers(plate, known=False, engines=("smc",))
 
 
+@pytest.mark.slow
 def test_series_that_all_have_the_same_observations_are_noticed() -> None:
     plate = written_gaussian.WRITTEN["plate"]
     for y, expected in ((plate.data["y"], []), (plate.data["y"][:, 0], ["y"]), (np.zeros((6, 2)), ["y"])):

@@ -24,6 +24,7 @@ def faulty(system):
     return system._replace(observations=system.observations.at[1, 11:14].set(jnp.nan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_perfect_draws_of_several_series_agree(name: str) -> None:
     system = systems(name)

@@ -58,6 +58,7 @@ def test_scores_are_those_of_refitting_within_their_errors(horizon: int, whole: 
     assert np.nanmax(found.pareto_k) <= 0.5
 
 
+@pytest.mark.slow
 def test_errors_are_as_large_as_they_say_while_weights_have_a_variance() -> None:
     """Backwards from the whole series, the root mean square of z over independent samples; with larger k-hat the error hides."""
 

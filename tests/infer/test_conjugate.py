@@ -74,7 +74,9 @@ CASES: dict[str, tuple[Any, Callable, Family, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "a covariance" else name for name in CASES]
+)
 def test_the_numbers_of_the_family(name: str) -> None:
     prior, log_likelihood, family, numbers = CASES[name]
     slope = jax.grad(lambda value: prior.log_prob(value).sum() + log_likelihood(value))

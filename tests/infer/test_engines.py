@@ -37,7 +37,12 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(RUNS))
+SLOW = {name for name in RUNS if name.startswith(("nuts", "svi"))} - {"svi, Gaussian, states"}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in RUNS]
+)
 def result(request: pytest.FixtureRequest) -> tuple[str, xr.DataTree]:
     make, model, data = RUNS[request.param]
     return request.param, make()(model, data, KEY)

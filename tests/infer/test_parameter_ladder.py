@@ -123,6 +123,7 @@ def quick(name: str) -> Any:
     return name if name == "gibbs, two states" else pytest.param(name, marks=pytest.mark.nightly)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_samples", DRAWS)
 @pytest.mark.parametrize("name", [quick(name) for name in CASES])
 def test_posterior_of_the_parameters(name: str, num_samples: int) -> None:
@@ -132,6 +133,7 @@ def test_posterior_of_the_parameters(name: str, num_samples: int) -> None:
     assert max(off.values()) < 5.0, off
 
 
+@pytest.mark.slow
 def test_a_wrong_prior_is_far_off() -> None:
     """The check can fail: a posterior under other priors is dozens of standard errors away."""
     result = gibbs(num_samples=2500)(poisson, {"counts": COUNTS}, jax.random.key(5))

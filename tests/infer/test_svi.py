@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from numpyro.infer.util import log_density
 
 from ppl_worldmodel import exact_engine, given, svi
@@ -23,6 +24,7 @@ def test_the_standardised_program_has_the_same_density() -> None:
     np.testing.assert_allclose(np.diff(there), np.diff(here), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_full_rank_guide_reaches_the_evidence_and_a_mean_field_one_does_not() -> None:
     evidence = exact_engine(parameters=PARAMETERS)(nile.model, DATA, jax.random.key(0)).attrs["log_evidence"]
     full = svi(guide="full_rank", parameters=PARAMETERS, num_steps=4000)(nile.model, DATA, jax.random.key(1))

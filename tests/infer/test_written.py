@@ -55,6 +55,7 @@ def test_gibbs(name: str) -> None:
         assert np.abs(z).max() < 5.0, (kind, z)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [some(name, {"singular noise"}) for name in STATES])
 def test_nuts_on_the_states(name: str) -> None:
     written = written_gaussian.WRITTEN[name]

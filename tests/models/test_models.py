@@ -99,6 +99,7 @@ def assert_one_value(values: np.ndarray) -> None:
     np.testing.assert_allclose(values, values[0], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_neither_data_nor_prior_of_three_state_know_the_names_of_the_states() -> None:
     for densities in under_every_name("three_state", 0):
         assert len(densities) == 6
@@ -135,6 +136,7 @@ def test_a_single_state_leaves_nothing_to_learn_about_moving() -> None:
     assert (learned["posterior"]["T"] == 1).all()
 
 
+@pytest.mark.slow
 def test_a_machine_never_recovers() -> None:
     """The zeros of T are zeros after reading, in the beliefs and in the paths; no gradient is lost to them."""
     loaded = load("left_to_right")

@@ -54,6 +54,7 @@ def test_every_shipped_model(name: str, seed: int) -> None:
     assert_density_along_random_paths(system, loaded.model, data, parameters, seed)
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize(("seed", "missing"), [(2, [0, 3, 4]), (3, [1, 5])])
 def test_every_shipped_model_with_missing_data(name: str, seed: int, missing: list[int]) -> None:

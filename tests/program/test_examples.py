@@ -97,6 +97,7 @@ def test_refused_for_the_reason_in_its_status(name: str) -> None:
         read(example.model, example.data())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", [some(name, {"hmm_enum_2", "hmm_enum_6"}) for name in named("read: finite")])
 def test_evidence_is_that_of_numpyros_enumeration(name: str, seed: int) -> None:

@@ -58,12 +58,14 @@ def named(check: Callable, shape: Any, **options: Any) -> None:
         raise
 
 
+@pytest.mark.slow
 @random_programs(EXAMPLES)
 @hypothesis.given(finite_shapes)
 def test_finite_programs(shape: FiniteShape) -> None:
     once(check_finite, shape, marginal=shape.seed % 4 == 0)
 
 
+@pytest.mark.slow
 @random_programs(EXAMPLES)
 @hypothesis.given(gaussian_shapes)
 def test_gaussian_programs(shape: GaussianShape) -> None:

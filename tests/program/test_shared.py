@@ -122,6 +122,7 @@ def test_finite(way: str) -> None:
 GAUSSIAN = [way for way in WAYS if way != "moving together"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [GAUSSIAN[0], *(pytest.param(way, marks=pytest.mark.nightly) for way in GAUSSIAN[1:])])
 def test_gaussian(way: str) -> None:
     model = program(WAYS[way][0], lambda mean: dist.Normal(mean, 1.5), lambda x: dist.Normal(0.8 * x, 0.6))

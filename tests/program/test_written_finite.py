@@ -120,6 +120,7 @@ def test_a_learned_T_with_zeros_has_finite_gradients_from_any_start() -> None:
     assert float(np.ptp(mcmc.get_samples()["free"], axis=0).max()) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [some(name, {"zeros, time, last observation"}) for name in WRITTEN])
 def test_nuts_runs_on_the_marginal(name: str) -> None:
     written = WRITTEN[name]

@@ -85,6 +85,7 @@ def test_gradient_of_the_marginal(name: str) -> None:
 LEARNED = [name for name in WRITTEN if parameters_of(WRITTEN[name], 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [some(name, {"diffuse level"}) for name in LEARNED])
 def test_nuts_runs_on_the_marginal(name: str) -> None:
     written = WRITTEN[name]

@@ -232,6 +232,7 @@ def test_attributes_may_be_missing() -> None:
     assert "Nothing was checked" in page_of(run)
 
 
+@pytest.mark.slow
 def test_chains_that_never_met_and_draws_that_are_no_numbers_are_drawn() -> None:
     stuck = trees.finite_learned(rhat_is_bad=True)
     assert "have not converged" in page_of(stuck)
