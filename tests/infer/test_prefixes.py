@@ -78,7 +78,7 @@ def test_batches_of_prefixes_are_the_same_draws(
         np.testing.assert_array_equal(again["beliefs"][kind], finite[0]["beliefs"][kind])
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_nuts_on_the_states_of_every_prefix() -> None:
     sampled = nuts(parameters={}, num_samples=1500, num_warmup=300, prefixes=True)(walk, {"y": Y}, KEY)
     found = verdicts(sampled, exact_engine(parameters={})(walk, {"y": Y}, KEY))

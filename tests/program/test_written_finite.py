@@ -121,7 +121,9 @@ def test_a_learned_T_with_zeros_has_finite_gradients_from_any_start() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [some(name, {"zeros, time, last observation"}) for name in WRITTEN])
+@pytest.mark.parametrize(
+    "name", [some(name, {"factorial", "zeros, time, last observation", "plate"}) for name in WRITTEN]
+)
 def test_nuts_runs_on_the_marginal(name: str) -> None:
     written = WRITTEN[name]
     mcmc = MCMC(NUTS(marginalize(written.model)), num_warmup=20, num_samples=20, progress_bar=False)

@@ -86,7 +86,7 @@ LEARNED = [name for name in WRITTEN if parameters_of(WRITTEN[name], 0)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [some(name, {"diffuse level"}) for name in LEARNED])
+@pytest.mark.parametrize("name", [some(name, {"non-centred", "diffuse level", "plate"}) for name in LEARNED])
 def test_nuts_runs_on_the_marginal(name: str) -> None:
     written = WRITTEN[name]
     mcmc = MCMC(NUTS(marginalize(written.model)), num_warmup=20, num_samples=20, progress_bar=False)
