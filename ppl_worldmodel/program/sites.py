@@ -23,10 +23,11 @@ from numpyro.distributions.distribution import validation_enabled
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
+from ppl_worldmodel.program.lines import Line, here
 
 
 class Sample(NamedTuple):
-    """One sample statement as it was met: its distribution, value, whether that was observed, and the sizes of its plates."""
+    """One sample statement as it was met: its distribution, value, whether that was observed, its plates, the user's line."""
 
     name: str
     fn: Distribution
@@ -34,6 +35,7 @@ class Sample(NamedTuple):
     observed: bool
     scale: Any
     plates: tuple[tuple[int, int], ...] = ()  # (dim, size) of each plate around it
+    line: Line | None = None
 
 
 class Scan(NamedTuple):
@@ -48,7 +50,7 @@ class Scan(NamedTuple):
 def met(msg: dict, value: Any) -> Sample:
     """The sample statement in a message of NumPyro's, with the value that it gets."""
     plates = tuple((frame.dim, frame.size) for frame in msg["cond_indep_stack"])
-    return Sample(msg["name"], msg["fn"], value, msg["is_observed"], msg["scale"], plates)
+    return Sample(msg["name"], msg["fn"], value, msg["is_observed"], msg["scale"], plates, here())
 
 
 def placeholder(fn: Distribution) -> jax.Array:
