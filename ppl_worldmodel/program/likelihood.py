@@ -13,7 +13,7 @@ from jaxtyping import Array
 from numpyro.distributions.util import sum_rightmost
 
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.sites import Sample
+from ppl_worldmodel.program.sites import Sample, bare
 
 
 def log_prob(fn: dist.Distribution, value: Any) -> Array:
@@ -28,6 +28,8 @@ def log_prob(fn: dist.Distribution, value: Any) -> Array:
     if isinstance(fn, (dist.CategoricalProbs, dist.CategoricalLogits, dist.BernoulliProbs, dist.BernoulliLogits)):
         probability, (value,) = probabilities(fn), (jnp.asarray(value),)
         inside = (value >= 0) & (value < probability.shape[-1])
+        if jnp.issubdtype(value.dtype, jnp.inexact):
+            inside = inside & (value == jnp.round(value))
         index = jnp.where(inside, value, 0).astype(int)
         shape = jnp.broadcast_shapes(index.shape, probability.shape[:-1])
         probability = jnp.broadcast_to(probability, (*shape, probability.shape[-1]))
@@ -87,9 +89,7 @@ def normalisation_error(fn: dist.Distribution) -> Array:
 
 def outside_support(fn: dist.Distribution, value: Any) -> Array:
     """Is any unmasked entry of an observed value outside the support of its distribution?"""
-    mask: Any = True
-    while isinstance(fn, dist.MaskedDistribution):
-        mask, fn = mask & fn._mask, fn.base_dist
-    if isinstance(fn, dist.MultivariateNormal):  # a component that was not seen is NaN
+    kept = unmasked(fn, jnp.shape(value)).any(axis=tuple(range(-fn.event_dim, 0)))
+    if isinstance(bare(fn), dist.MultivariateNormal):  # a component that was not seen is NaN
         value = jnp.nan_to_num(value)
-    return jnp.any(~jnp.asarray(fn.support(value)) & mask)
+    return jnp.any(~jnp.asarray(fn.support(value)) & kept)

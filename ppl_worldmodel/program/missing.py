@@ -52,6 +52,12 @@ def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist
     value = jnp.asarray(value)
     if keep is True and not jnp.issubdtype(value.dtype, jnp.inexact):
         return fn, value
+    if isinstance(fn, dist.MaskedDistribution):
+        base, filled = leave_out(fn.base_dist, value, keep)
+        return base.mask(fn._mask), filled
+    if isinstance(fn, dist.ExpandedDistribution):
+        base, filled = leave_out(fn.base_dist, value, keep)
+        return base.expand(fn.batch_shape), filled
     if isinstance(fn, dist.Independent) and fn.base_dist.event_dim == 0:
         base, filled = leave_out(fn.base_dist, value, keep)
         return dist.Independent(base, fn.reinterpreted_batch_ndims), filled
@@ -62,8 +68,8 @@ def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist
     left_out = missing.all(axis=event_axes) | ~jnp.asarray(keep)
     spread = jnp.reshape(left_out, (*left_out.shape, *(1,) * fn.event_dim))
     filled = jnp.where(spread, placeholder(fn), value)
-    if fn.support.is_discrete:
-        filled = jnp.where(jnp.isnan(filled), -1, filled).astype(int)
+    if fn.support.is_discrete:  # what is no whole number is impossible, not another number
+        filled = jnp.where(filled == jnp.round(filled), filled, -1).astype(int)
     return fn.mask(~left_out), filled
 
 
