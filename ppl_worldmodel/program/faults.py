@@ -65,6 +65,10 @@ def faults_of(
         _, every = jax.vmap(lambda inputs: observed(step.before, latents, inputs), axis_size=step.scan.length)(
             step.series
         )
+        for name, site in beginning.sites.items():
+            if name.removesuffix("_unobserved") + "_observed" not in beginning.seen:
+                ended = ~_present(site, batch).all(axis=-1)
+                masked[name] = jnp.broadcast_to(ended, (step.scan.length, *batch.ends))
         return Faults(bends(step, beginning, batch, jax.random.key(1)), {}, {}, every, masked, seen, missing)
     assert isinstance(system, FiniteState)
     sums = {

@@ -14,7 +14,17 @@ from numpyro.primitives import Messenger
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.around import check_around
 from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.sites import Sample, Scan, bare, is_delta, met, placeholder, run_step, scan_of
+from ppl_worldmodel.program.sites import (
+    Sample,
+    Scan,
+    bare,
+    check_statement,
+    is_delta,
+    met,
+    placeholder,
+    run_step,
+    scan_of,
+)
 
 
 class Start(NamedTuple):
@@ -64,6 +74,7 @@ class _UpToScan(Messenger):
         self.message: dict = {}
 
     def process_message(self, msg):
+        check_statement(msg)
         if msg["type"] == "control_flow":
             self.message = msg
             check_around(self, msg)
@@ -106,7 +117,8 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
     """Which sample sites are the initial state: those that enter the scan's first carry and nothing else.
 
     A site that also enters the step, an input or another site's distribution is a parameter, and so is one that a leaf of the
-    carry holds unchanged from step to step. A site whose value is not a leaf itself must be Gaussian or finite to count.
+    carry holds unchanged from step to step, and a continuous one that only enters leaves that forget it (the value before the
+    first observation). A site whose value is not a leaf itself must be Gaussian or finite to count.
     """
     outline: list[Any] = []
 
@@ -116,6 +128,7 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
     jax.eval_shape(look)
     sites = {name: site for name, site in outline[0].sites.items() if not site.observed}
     constant: set[int] = set()
+    forgetful: set[int] = set()
     direct: set[str] = set()
 
     def parts(*values: Any) -> tuple[list[Any], dict[str, list[Any]], list[Any]]:
@@ -127,6 +140,7 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         copies = [jnp.array(leaf, copy=True) for leaf in leaves]
         after, _, _ = run_step(scan.step, jax.tree.unflatten(treedef, copies), first, {}, validate=True)
         constant.update(i for i, leaf in enumerate(jax.tree.leaves(after)) if leaf is copies[i])
+        forgetful.update(_forgetful(scan))
         direct.update(name for name, value in zip(sites, values, strict=True) if any(leaf is value for leaf in leaves))
         fresh = [leaf if i in constant else jnp.zeros_like(leaf) for i, leaf in enumerate(leaves)]
         carry, _, inside = run_step(scan.step, jax.tree.unflatten(treedef, fresh), first, {})
@@ -145,7 +159,11 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         name
         for name, i in position.items()
         if i not in used
-        and any(i in found for leaf, found in enumerate(leaves) if leaf not in constant)
+        and any(
+            i in found
+            for leaf, found in enumerate(leaves)
+            if leaf not in constant and (leaf not in forgetful or sites[name].fn.support.is_discrete)
+        )
         and (name in direct or _is_state_like(sites[name]))
     }
     # What another parameter's distribution is computed from is a parameter, too.
@@ -165,6 +183,29 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         any(places & needs[name] for name in initial),
         tuple(name for name in needs if name not in sites and places & needs[name]),
     )
+
+
+def _forgetful(scan: Scan) -> set[int]:
+    """Leaves of the carry that no latent site reaches and that are not computed from what they were, over any number of steps."""
+    leaves, treedef = jax.tree.flatten(scan.init)
+    first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
+    latents = {site.name: site.value for site in run_step(scan.step, scan.init, first, {})[2] if not site.observed}
+    count = len(leaves)
+
+    def step(*values: Any) -> list[Any]:
+        carry = jax.tree.unflatten(treedef, values[:count])
+        return jax.tree.leaves(
+            run_step(scan.step, carry, values[-1], dict(zip(latents, values[count:-1], strict=True)))[0]
+        )
+
+    moved = dependence(step, *leaves, *latents.values(), first)
+    drawn = set(range(count, count + len(latents)))
+    while more := {i for i in range(count) if i not in drawn and moved[i] & drawn}:
+        drawn |= more
+    lasting = set(range(count)) - drawn
+    while ended := {j for j in lasting if not any(j in moved[i] for i in lasting)}:
+        lasting -= ended
+    return set(range(count)) - drawn - lasting
 
 
 def _arrays(tree: Any) -> list[Any]:
@@ -195,6 +236,7 @@ class Intercept(Messenger):
         return super().__call__(*args, **kwargs)
 
     def process_message(self, msg):
+        check_statement(msg)
         if msg["type"] == "sample":
             if self.scanned:
                 raise NotExactlySolvable(

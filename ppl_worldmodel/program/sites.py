@@ -47,6 +47,27 @@ class Scan(NamedTuple):
     length: int
 
 
+def check_statement(msg: dict, *, inside: bool = False) -> None:
+    """Raise NotExactlySolvable for a statement that would be read as something that it is not; `inside`: of the step."""
+    name, place = msg.get("name"), "the step" if inside else "the program"
+    if msg["type"] == "plate" and msg["args"][1] not in (None, msg["args"][0]):
+        size, chosen = msg["args"]
+        raise NotExactlySolvable(
+            f"the plate '{name}' takes a random {chosen} of its {size} (subsample_size): a part of the data has no exact answer "
+            "for the whole; leave subsample_size out",
+            "none of ours: NumPyro's SVI takes parts of the data as they are meant",
+        )
+    if msg["type"] == "prng_key":
+        raise NotExactlySolvable(
+            f"{place} draws a random key of its own (numpyro.prng_key, or a site that handlers.block hides): what is random must "
+            "be a numpyro.sample site in the open"
+        )
+    if inside and msg["type"] == "control_flow":
+        raise NotExactlySolvable("a scan or cond inside the scanned step cannot be read")
+    if inside and msg["type"] in ("param", "mutable"):
+        raise NotExactlySolvable(f"'{name}' is a numpyro.{msg['type']} inside the step: put it before the scan")
+
+
 def met(msg: dict, value: Any) -> Sample:
     """The sample statement in a message of NumPyro's, with the value that it gets."""
     plates = tuple((frame.dim, frame.size) for frame in msg["cond_indep_stack"])
@@ -89,8 +110,7 @@ class _Record(Messenger):
         self.values, self.sites = values, sites
 
     def process_message(self, msg):
-        if msg["type"] == "control_flow":
-            raise NotExactlySolvable("a scan or cond inside the scanned step cannot be read")
+        check_statement(msg, inside=True)
         if msg["type"] == "sample":
             if msg["value"] is None and is_delta(msg["fn"]):
                 msg["value"] = msg["fn"].mean  # nothing is drawn: its value is computed

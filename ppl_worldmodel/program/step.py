@@ -100,6 +100,11 @@ def take_apart(scan: Scan, beginning: Beginning) -> Step:
     while more := frozenset().union(*(set().union(*drawn[latent[i]]) for i in needed if i in latent)) - needed:
         needed |= more
     kept = {name: latents[name] for i, name in latent.items() if i in needed}
+    for name, site in {**beginning.sites, **kept}.items():
+        if site.scale is not None:
+            raise NotExactlySolvable(
+                f"the latent site '{name}' has a scaled density (handlers.scale), which is no probability: scale what is observed"
+            )
     if not state:
         raise NotExactlySolvable(
             "the step samples no latent state: nothing is hidden, and the program's own log density is its evidence"

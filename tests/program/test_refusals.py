@@ -148,6 +148,37 @@ def twice(y: Any) -> None:
     stepping(hidden, lambda: 0)(y)
 
 
+def subsampled(s: Any, y: Any) -> Any:
+    with numpyro.plate("series", 4, subsample_size=2):
+        s = numpyro.sample("s", dist.Categorical(T[s]))
+    numpyro.sample("y", dist.Normal(s.sum(), 1.0), obs=y)
+    return s, None
+
+
+def scaled_state(s: Any, y: Any) -> Any:
+    with handlers.scale(scale=2.0):
+        s = numpyro.sample("s", dist.Categorical(T[s]))
+    numpyro.sample("y", dist.Normal(s, 1.0), obs=y)
+    return s, None
+
+
+def own_key(x: Any, y: Any) -> Any:
+    x = numpyro.sample("x", dist.Normal(x, 1.0)) + jax.random.normal(numpyro.prng_key())
+    numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+    return x, None
+
+
+def subsampled_before(y: Any) -> None:
+    with numpyro.plate("groups", 4, subsample_size=2):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+    scan(lambda s, y: hidden(s, y - mu[0]), 0, y)
+
+
+def masked_start() -> Any:
+    with handlers.mask(mask=False):
+        return numpyro.sample("x0", dist.Normal(0.0, 1.0))
+
+
 def no_scan(y: Any) -> None:
     x = numpyro.sample("x", dist.Normal(0.0, 1.0))
     numpyro.sample("y", dist.Normal(x, 1.0).expand([4]).to_event(1), obs=y)
@@ -199,6 +230,14 @@ REFUSED: dict[str, tuple[Callable, str]] = {
     "unrolled": (unrolled, r"'x_0' ... 'y_3' look like a loop unrolled in Python: .*scan"),
     "infinite support": (stepping(counting, lambda: 0), r"states of site 'n' \(Poisson\) cannot be listed"),
     "scaled density": (stepping(scaled), "site 'y' has a scaled density"),
+    "scaled state": (stepping(scaled_state, lambda: 0), "latent site 's' has a scaled density"),
+    "subsampled plate": (
+        stepping(subsampled, lambda: jnp.zeros(2, int)),
+        r"'series' takes a random 2 of its 4 \(subsample_size\)",
+    ),
+    "subsampled plate before": (subsampled_before, "'groups' takes a random 2 of its 4"),
+    "key of its own": (stepping(own_key, lambda: 0.0), "draws a random key of its own"),
+    "masked start": (stepping(random_walk, masked_start), "'x0' is masked at or before time step 0"),
     "scan in the step": (stepping(nested), "a scan or cond inside the scanned step"),
     "site afterwards": (after, "site 'afterwards' is sampled after the scan"),
     "two scans": (twice, "two scans"),
