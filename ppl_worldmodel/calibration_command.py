@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from rich.table import Table
 
 from ppl_worldmodel.calibrate import calibrate as run
 from ppl_worldmodel.commands import settings_of
-from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
+from ppl_worldmodel.errors import DataError, NotExactlySolvable, WorldModelError
+from ppl_worldmodel.failure import told
 from ppl_worldmodel.infer.replicated import SAMPLERS
 from ppl_worldmodel.program.load import load, simulation_arguments
 from ppl_worldmodel.reports.calibration_figure import save_calibration
-from ppl_worldmodel.terminal import err, out
-from ppl_worldmodel.writing import write_whole
+from ppl_worldmodel.supervisor import FAULT
+from ppl_worldmodel.terminal import err, out, print_result
+from ppl_worldmodel.writing import try_folder, write_whole
 
 FEWEST = 20
 
@@ -25,8 +28,7 @@ def calibrate(options: argparse.Namespace) -> int:
     """Run each engine, print a table of p-values, and write calibration_ENGINE.png and .nc."""
     loaded = load(options.model)
     folder = Path(options.out or f"out/{loaded.name}_calibration")
-    if folder.exists() and not folder.is_dir():
-        raise WorldModelError(f"'{folder}' is a file: give the folder that the figures and results go to")
+    try_folder(folder)
     if options.replications < FEWEST:
         raise WorldModelError(f"--replications {options.replications} shows nothing: give at least {FEWEST}")
     if options.draws < FEWEST:
@@ -34,6 +36,7 @@ def calibrate(options: argparse.Namespace) -> int:
     asked = [name for name in options.engines.split(",") if name]
     arguments = simulation_arguments(loaded, options.steps) | settings_of(options.set)
     results: dict[str, xr.Dataset] = {}
+    failed: dict[str, Exception] = {}
     for name in asked or SAMPLERS:
         err.print(f"{name} ...", markup=False)
         try:
@@ -41,12 +44,17 @@ def calibrate(options: argparse.Namespace) -> int:
                 loaded.model, engine=name, replications=options.replications, num_samples=options.draws, seed=options.seed,
                 arguments=arguments,
             )  # fmt: skip
-        except NotExactlySolvable as error:
-            if asked:
+        except Exception as error:
+            if isinstance(error, DataError):  # the same for every engine
                 raise
-            err.print(f"{name} does not apply: {str(error).splitlines()[0]}", markup=False)
+            failed[name] = error
+            refused = isinstance(error, NotExactlySolvable)
+            why = told(error)[1].splitlines()[0]
+            err.print(f"{name} {'does not apply' if refused else 'failed'}: {why}", markup=False, soft_wrap=True)
             continue
         err.print(f"{name}: {results[name].attrs['seconds']:.1f} s", markup=False)
+    if not results:
+        raise _nothing(loaded.name, failed)
     for name, result in results.items():
         title = (
             f"{loaded.name}, {name}: {options.replications} data sets, ranks among {result.attrs['ranks_among']} draws"
@@ -54,13 +62,28 @@ def calibrate(options: argparse.Namespace) -> int:
         save_calibration(result, folder / f"calibration_{name}.png", title)
         write_whole(folder / f"calibration_{name}.nc", partial(result.to_netcdf, engine="h5netcdf"))
     if options.json:
-        print(json.dumps({name: _plain(result) for name, result in results.items()}, indent=2))
+        lost = {name: {"verdict": "undecided", "why": f"failed: {told(error)[1]}"} for name, error in failed.items()}
+        print_result(json.dumps({name: _plain(result) for name, result in results.items()} | lost, indent=2))
     else:
         out.print(_table(results))
         for name, result in results.items():
             out.print(f"{name}: {result.attrs['verdict']}: {result.attrs['why']}", markup=False)
+        for name in failed:
+            out.print(f"{name}: undecided: failed: {told(failed[name])[1].splitlines()[0]}", markup=False)
         out.print(f"figures {folder}/calibration_*.png", markup=False, soft_wrap=True)
-    return 0 if all(result.attrs["verdict"] == "agrees" for result in results.values()) else 1
+    if any(told(error)[0] == FAULT for error in failed.values()):
+        return FAULT
+    right = all(result.attrs["verdict"] == "agrees" for result in results.values())
+    return 0 if right and not set(failed) & set(asked) else 1
+
+
+def _nothing(name: str, failed: Mapping[str, Exception]) -> Exception:
+    """What to raise where no engine has answered: a fault, if there is one, else why each refuses."""
+    faults = [error for error in failed.values() if told(error)[0] == FAULT]
+    if faults or len(failed) == 1:
+        return [*faults, *failed.values()][0]
+    reasons = "\n".join(f"{engine}: {str(error).splitlines()[0]}" for engine, error in failed.items())
+    return WorldModelError(f"no engine can be calibrated on '{name}':\n{reasons}")
 
 
 def _plain(result: xr.Dataset) -> dict:

@@ -5,10 +5,12 @@ Heavy imports happen inside the commands, so that `--help` answers at once.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+UNREAD = 141  # as a program has it that dies of SIGPIPE
 
 EXAMPLES = """examples:
   worldmodel models                                    what is there
@@ -20,31 +22,47 @@ EXAMPLES = """examples:
   worldmodel simulate tracker --steps 100 > track.csv
   worldmodel report out/nile/result.nc                 draw the page again
 
-exit status: 0 everything agrees (one model is ahead), 1 something disagrees or is undecided (cannot tell), 2 the call is wrong,
-130 interrupted
+exit status: 0 everything agrees (one model is ahead), 1 something disagrees or is undecided (cannot tell), 2 the call or the
+program is wrong, 70 a fault of ours or of the machine, 130 interrupted (143: terminated), 141 nobody read the output
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(arguments)
-    options.command_line = arguments
+    """Run the command line; returns the exit status.
+
+    arguments  None: those of this process, which then does the work in a child process, so that it can be stopped at any time
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    options.command_line = given
+    if arguments is not None:
+        return _run(options)
+    from ppl_worldmodel.supervisor import supervised
+
+    return supervised(lambda: _run(options, of_process=True))
+
+
+def _run(options: argparse.Namespace, *, of_process: bool = False) -> int:
+    """Run the command; every exception becomes a message and an exit status."""
+    from ppl_worldmodel.failure import told
+    from ppl_worldmodel.notices import told_once
+    from ppl_worldmodel.supervisor import INTERRUPTED, LEFT
+    from ppl_worldmodel.terminal import only_results
+
+    models = [getattr(options, "model", ""), *(text.split(":")[0] for text in getattr(options, "models", ()))]
     try:
-        return options.run(options)
+        with only_results(of_process=of_process), told_once(models):
+            return options.run(options)
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
+        print(f"worldmodel: interrupted; {LEFT}", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except Exception as error:
-        asked = [getattr(options, "model", ""), *(text.split(":")[0] for text in getattr(options, "models", ()))]
-        message = _message(error, asked)
-        if message is None:
-            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed goes nowhere
+        return UNREAD
+    except (Exception, SystemExit) as error:
+        status, message = told(error, models)
         print(f"worldmodel: {message}", file=sys.stderr)
-        return 2
+        return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the versions of what results are made by")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, help: str, run: Any, examples: str) -> argparse.ArgumentParser:
@@ -211,14 +230,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _models(options: argparse.Namespace) -> int:
     from ppl_worldmodel.catalogue import catalogue
+    from ppl_worldmodel.terminal import print_result
 
     rows = catalogue()
     if options.json:
-        print(json.dumps([row._asdict() for row in rows], indent=2))
+        print_result(json.dumps([row._asdict() for row in rows], indent=2))
         return 0
     width = max(len(row.name) for row in rows)
     for row in rows:
-        print(f"{row.name:<{width}}  {row.data:<10}  {row.about}")
+        print_result(f"{row.name:<{width}}  {row.data:<10}  {row.about}")
     return 0
 
 
@@ -252,24 +272,15 @@ def _report(options: argparse.Namespace) -> int:
     return report(options)
 
 
-def _message(error: Exception, models: Sequence[str]) -> str | None:
-    """What to tell the user about an error that he can mend; None if it is a fault of ours."""
-    import traceback
+class _Version(argparse.Action):
+    """Print what a report of a fault should say, and exit."""
 
-    from ppl_worldmodel.errors import WorldModelError
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from ppl_worldmodel.provenance import provenance
 
-    if isinstance(error, WorldModelError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.strerror}: '{error.filename}'"
-    own = {Path(name).resolve(): name for name in models if name.endswith(".py")}
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() in own]
-    if frames:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        last = frames[-1]
-        name = own[Path(last.filename).resolve()]
-        return (
-            f"the program in '{name}' fails at line {last.lineno} ({last.line}): {type(error).__name__}: {first_line}\n"
-            "Run the program by itself first: numpyro.handlers.seed(model, 0)(**data)."
-        )
-    return None
+        made_by = provenance()
+        parser.exit(message=f"{made_by['versions']} {made_by['commit']}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,6 @@
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,18 @@ import pandas as pd
 import xarray as xr
 
 from ppl_worldmodel.checks.check import from_dataset
-from ppl_worldmodel.checks.verdict import disagreement
+from ppl_worldmodel.checks.verdict import Finding, disagreement
 from ppl_worldmodel.errors import DataError, WorldModelError
+from ppl_worldmodel.failure import by_fault
 from ppl_worldmodel.program.columns import header_of, read_csv
 from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load, simulation_arguments
 from ppl_worldmodel.program.simulate import check_length, parameter_names, simulate_series
 from ppl_worldmodel.reports.report import report as draw
 from ppl_worldmodel.reports.table import as_table
 from ppl_worldmodel.run import run
-from ppl_worldmodel.terminal import err, out
-from ppl_worldmodel.writing import write_whole
+from ppl_worldmodel.supervisor import FAULT
+from ppl_worldmodel.terminal import err, out, print_result
+from ppl_worldmodel.writing import try_file, try_folder, write_whole
 
 # What to do about an argument that has no value.
 REMEDY = "name its column with --column NAME=COLUMN, or its value with --set NAME=VALUE (a number, or a list such as [30,25])"
@@ -36,8 +37,7 @@ def check(options: argparse.Namespace) -> int:
     """`worldmodel check`: run, print the table, write report.html and result.nc."""
     loaded = load(options.model)
     folder = Path(options.out or f"out/{loaded.name}{'_known' if options.known else ''}")
-    if folder.exists() and not folder.is_dir():
-        raise WorldModelError(f"'{folder}' is a file: give the folder that report.html and result.nc go to")
+    try_folder(folder)
     extra = settings_of(options.set)
     data, data_from, simulated = _data(loaded, options, extra)
     check_arguments(loaded.model, data, remedy=REMEDY)
@@ -59,7 +59,7 @@ def check(options: argparse.Namespace) -> int:
         fast=options.fast,
         prefixes=options.prefixes,
         progress=err.is_terminal,
-        say=lambda line: err.print(line, markup=False),
+        say=lambda line: err.print(line, markup=False, soft_wrap=True),
         command="worldmodel " + shlex.join(options.command_line),
     )
     result = save(tree, folder / "result.nc")
@@ -75,16 +75,18 @@ def check(options: argparse.Namespace) -> int:
             "report": str(page),
             "result": str(result),
         }
-        print(json.dumps(said | {"seconds": seconds}, indent=2))
+        print_result(json.dumps(said | {"seconds": seconds}, indent=2))
     else:
         out.print(as_table(findings, width=out.width))
         out.print(f"\n{summary(findings)}\nreport  {page}\nresult  {result}", markup=False, soft_wrap=True)
-    return 1 if disagreement(findings) else 0
+    return status_of(findings)
 
 
 def simulate(options: argparse.Namespace) -> int:
     """`worldmodel simulate`: every series of one forward run, as CSV."""
     loaded = load(options.model)
+    if options.out:
+        try_file(Path(options.out))
     arguments = simulation_arguments(loaded, options.steps) | settings_of(options.set)
     check_arguments(loaded.model, arguments, remedy=REMEDY_FORWARD)
     check_length(loaded.model, arguments)
@@ -113,7 +115,7 @@ def simulate(options: argparse.Namespace) -> int:
         write_whole(Path(options.out), lambda temporary: temporary.write_text(text))
         err.print(f"wrote {options.out}", markup=False)
     else:
-        sys.stdout.write(text)
+        print_result(text.removesuffix("\n"))
     return 0
 
 
@@ -189,6 +191,14 @@ def _parameters(given: str | None) -> dict[str, np.ndarray] | None:
     if not isinstance(values, dict):
         raise DataError('--parameters must be a JSON object: {"name": value, ...}')
     return {name: np.asarray(value) for name, value in values.items()}
+
+
+def status_of(findings: tuple[Finding, ...]) -> int:
+    """The exit status: 0 all agree, 1 not all do or no engine was compared with anything, 70 something failed by a fault."""
+    if any(map(by_fault, findings)):
+        return FAULT
+    engines = [row for row in findings if row.candidate != "data"]
+    return 1 if disagreement(findings) or not engines else 0
 
 
 def summary(findings: tuple) -> str:

@@ -24,7 +24,8 @@ from ppl_worldmodel.program.labelled import labelled
 from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load
 from ppl_worldmodel.reports.comparison_page import comparison_report
 from ppl_worldmodel.reports.comparison_table import as_text
-from ppl_worldmodel.terminal import err, out
+from ppl_worldmodel.terminal import err, out, print_result
+from ppl_worldmodel.writing import try_folder
 
 
 class Asked(NamedTuple):
@@ -46,8 +47,7 @@ def compare(options: argparse.Namespace) -> int:
             f"'{twice[0]}' is given twice: give different models, or settings that differ, such as earthquakes:num_states=2"
         )
     folder = Path(options.out or f"out/compare_{'_'.join(dict.fromkeys(model.loaded.name for model in models))}")
-    if folder.exists() and not folder.is_dir():
-        raise WorldModelError(f"'{folder}' is a file: give the folder that comparison.html and comparison.nc go to")
+    try_folder(folder)
     data, data_from, simulated = _data(models, options)
     programs = {model.name: model.loaded.model for model in models}
     found = run(
@@ -61,7 +61,7 @@ def compare(options: argparse.Namespace) -> int:
         windows=not options.no_windows,
         references={models[0].name: models[0].loaded.truth} if simulated and models[0].loaded.truth else None,
         fast=options.fast,
-        say=lambda line: err.print(line, markup=False),
+        say=lambda line: err.print(line, markup=False, soft_wrap=True),
     )
     tree = _labelled(found.tree, models)
     tree.attrs |= {
@@ -81,7 +81,7 @@ def show(tree: xr.DataTree, *, json_too: bool, files: Mapping[str, str]) -> None
     if json_too:
         rows = [{key: json_value(value) for key, value in row._asdict().items()} for row in Row.all_of(tree)]
         said = {key: tree.attrs[key] for key in ("by_evidence", "by_prediction")}
-        print(json.dumps({"ahead": ahead(tree.attrs) or None, **said, "models": rows, **files}, indent=2))
+        print_result(json.dumps({"ahead": ahead(tree.attrs) or None, **said, "models": rows, **files}, indent=2))
         return
     out.print(as_text(tree, width=out.width), markup=False, soft_wrap=True)
     out.print("\n" + "\n".join(f"{what}  {where}" for what, where in files.items()), markup=False, soft_wrap=True)

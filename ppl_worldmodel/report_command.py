@@ -7,14 +7,14 @@ from pathlib import Path
 import xarray as xr
 
 from ppl_worldmodel.checks.check import from_dataset
-from ppl_worldmodel.checks.verdict import disagreement
-from ppl_worldmodel.commands import json_value, summary
+from ppl_worldmodel.commands import json_value, status_of, summary
 from ppl_worldmodel.compare_command import show
 from ppl_worldmodel.comparisons.ranking import ahead
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.reports.comparison_page import comparison_report
 from ppl_worldmodel.reports.report import report as draw
-from ppl_worldmodel.terminal import out
+from ppl_worldmodel.terminal import out, print_result
+from ppl_worldmodel.writing import try_file
 
 
 def report(options: argparse.Namespace) -> int:
@@ -28,8 +28,10 @@ def report(options: argparse.Namespace) -> int:
         tree = xr.open_datatree(path, engine="h5netcdf").load()
     except (OSError, ValueError) as error:
         raise WorldModelError(f"'{path}' cannot be read as NetCDF: {error}") from error
+    page_at = Path(options.out or path.parent / ("comparison.html" if "scores" in tree.children else "report.html"))
+    try_file(page_at)
     if "scores" in tree.children and "models" in tree.children:
-        page = comparison_report(tree, Path(options.out or path.parent / "comparison.html"))
+        page = comparison_report(tree, page_at)
         show(tree, json_too=options.json, files={"report": str(page)})
         return 0 if ahead(tree.attrs) else 1
     if "checks" not in tree.children or "engines" not in tree.children:
@@ -37,11 +39,11 @@ def report(options: argparse.Namespace) -> int:
             f"'{path}' is not the result of `worldmodel check` or `worldmodel compare`: it has the groups "
             f"{', '.join(tree.children) or 'none'}"
         )
-    page = draw(tree, Path(options.out or path.parent / "report.html"))
+    page = draw(tree, page_at)
     findings = from_dataset(tree["checks"].to_dataset())
     if options.json:
         rows = [{key: json_value(value) for key, value in row._asdict().items()} for row in findings]
-        print(json.dumps({"report": str(page), "checks": rows}, indent=2))
+        print_result(json.dumps({"report": str(page), "checks": rows}, indent=2))
     else:
         out.print(f"{summary(findings)}\nreport  {page}", markup=False, soft_wrap=True)
-    return 1 if disagreement(findings) else 0
+    return status_of(findings)

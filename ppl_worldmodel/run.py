@@ -10,6 +10,7 @@ commit, seconds. `report` draws the page from such a tree alone.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,10 +18,12 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.comparisons.aligned import in_one_labelling
 from ppl_worldmodel.comparisons.learnable import learnable
 from ppl_worldmodel.engines import ENGINES, engines_at
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
+from ppl_worldmodel.failure import WRONG_CALL, row, told
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.program.labelled import labelled
@@ -84,14 +87,30 @@ def run(
         return labelled(result, loaded.coords, loaded.units)
 
     results: dict[str, xr.DataTree] = {}
+    failed: list[Finding] = []
+
+    def attempt(what: str, work: Callable[[], Any], otherwise: Any = None) -> Any:
+        """What `work` returns; where it fails, a row says so, and the rest goes on."""
+        try:
+            return work()
+        except Exception as error:
+            failed.append(row(what, error))
+            say(f"{what} {failed[-1].why}")
+            return otherwise
+
     for name in chosen:
         say(f"{name} ...")
         try:
             results[name] = with_names(makers[name]()(loaded.model, data, keys[name]))
-        except NotExactlySolvable as error:
-            if name in engines:
+        except Exception as error:
+            if isinstance(error, NotExactlySolvable) and name not in engines:
+                say(f"{name} does not apply: {str(error).splitlines()[0]}")
+                continue
+            # Before anything is answered a wrong call ends the run, and so does what leaves nothing to go on with.
+            if not results and (told(error)[0] == WRONG_CALL or name == chosen[-1]):
                 raise
-            say(f"{name} does not apply: {str(error).splitlines()[0]}")
+            failed.append(row(name, error))
+            say(f"{name} {failed[-1].why}")
             continue
         say(f"{name}: {results[name].attrs['algorithm']}, {results[name].attrs['seconds']:.1f} s")
     if not known and (not engines or "exact" in engines):
@@ -102,19 +121,25 @@ def run(
     reference = "exact" if known else "nuts"
     truth = loaded.truth if simulated and not known else None
     if not known:
-        one = in_one_labelling(loaded.model, data, results, truth)
+        one = attempt("labels", lambda: in_one_labelling(loaded.model, data, results, truth), results)
         results = {name: with_names(result) for name, result in one.items()}
     findings = [
         finding
         for name, result in results.items()
         if name != "exact"
-        for finding in check(result, against=results.get(reference) if name != reference else None, truth=truth)
+        for finding in attempt(
+            f"checks of {name}",
+            partial(check, result, against=results.get(reference) if name != reference else None, truth=truth),
+            (),
+        )
     ]
-    tree = xr.DataTree.from_dict({"checks": as_dataset(tuple(findings))})
+    found = None
+    if not known:
+        found = attempt("identifiability", lambda: learnable(loaded.model, data, names, results, truth, keys["exact"]))
+    tree = xr.DataTree.from_dict({"checks": as_dataset((*findings, *failed))})
     for name, result in results.items():
         tree[f"engines/{name}"] = result
-    if not known:
-        found = learnable(loaded.model, data, names, results, truth, keys["exact"])
+    if found is not None:
         tree["identifiability"] = xr.DataTree(found)
     tree.attrs = {
         "name": loaded.name,

@@ -204,3 +204,56 @@ def test_where_it_is_written_must_fit(own: Path, capsys: pytest.CaptureFixture[s
     Path("file").write_text("mine")
     assert "'file' is a file" in fails(capsys, "check", "nile", "--fast", "--out", "file")
     assert Path("file").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_one_engine_that_fails_is_a_row(
+    own: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = ["check", "two_state_pomdp", "--steps", "6", "--known", "--fast", "--json", "--engines"]
+    monkeypatch.setattr("ppl_worldmodel.infer.smc.bootstrap", None)
+    assert main([*call, "exact,gibbs,smc"]) == 70
+    captured = capsys.readouterr()
+    rows = {row["candidate"]: row for row in json.loads(captured.out)["checks"]}
+    assert {"gibbs", "smc"} <= set(rows)
+    assert rows["smc"]["verdict"] == "undecided"
+    assert "a fault of ours, not of your program: TypeError: 'NoneType' object is not callable" in rows["smc"]["why"]
+    assert "infer/smc.py:" in rows["smc"]["why"]
+    assert "is not callable" in Path("out/two_state_pomdp_known/report.html").read_text()
+    assert main(["report", "out/two_state_pomdp_known/result.nc"]) == 70
+    assert "Traceback" not in captured.err
+    # Without another engine there is nothing to write; and where none was asked, nothing was checked.
+    monkeypatch.setattr("ppl_worldmodel.infer.exact.log_predictive", None)
+    assert main([*call, "exact"]) == 70
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert main([*call, "exact", "--out", str(own / "exact")]) == 1
+    assert [row for row in json.loads(capsys.readouterr().out)["checks"] if row["candidate"] != "data"] == []
+
+
+def test_what_cannot_be_calibrated_is_no_success(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bent = OWN_MODEL.replace("dist.Normal(level, scale)", "dist.Normal(level - 0.1 * level**3, scale)")
+    Path("bent.py").write_text(bent)
+    message = fails(capsys, "calibrate", "bent.py", "--replications", "20")
+    assert "no engine can be calibrated on 'bent'" in message
+    assert "nuts: " in message
+    assert "gibbs: " in message
+
+
+def test_a_warning_is_told_once_with_its_line(
+    own: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    warns = OWN_MODEL.replace("    def step", '    warnings.warn("mind  the\\n gap")\n    def step')
+    Path("warns.py").write_text("import warnings\nwarnings.simplefilter('always')\n" + warns)
+    assert main(["simulate", "warns.py", "--parameters", '{"scale": 1.0}']) == 0
+    said = capsys.readouterr().err
+    assert said.count("warning:") == said.count("warning: mind the gap (warns.py:10)") == 1
+
+
+def test_an_interrupt(own: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ppl_worldmodel.cli._models", interrupted)
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err == "worldmodel: interrupted; no file is left half written\n"

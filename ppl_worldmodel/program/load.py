@@ -139,9 +139,17 @@ def _from_file(path: Path) -> ModuleType:
         raise LoadError(
             f"'{path}' is not valid Python: {error.msg}, line {error.lineno}: {(error.text or '').strip()}"
         ) from error
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    except (Exception, SystemExit) as error:
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).resolve() == path.resolve()
+        ]
         line = f", line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+        if isinstance(error, SystemExit):
+            raise LoadError(
+                f"'{path}' ends Python when it is imported{line}: put what is to run as a script under `if __name__ == '__main__':`"
+            ) from error
         raise LoadError(f"'{path}' fails when it is imported: {type(error).__name__}: {error}{line}") from error
     return module
 
