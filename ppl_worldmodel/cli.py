@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   worldmodel check two_state_pomdp --known             at the true parameters: exact filter and smoother against Gibbs
   worldmodel check my_model.py --data my.csv --column observations=flow
   worldmodel check cities.py --data cities.csv --column y=paris,rome,oslo    three series, one argument (a plate of three)
+  worldmodel check cities.py --data long.csv --series city    the same in long format: a row for each city and time step
   worldmodel compare earthquakes:num_states=2 earthquakes:num_states=3    which model?
   worldmodel simulate tracker --steps 100 > track.csv
   worldmodel report out/nile/result.nc                 draw the page again
@@ -25,6 +26,9 @@ EXAMPLES = """examples:
 exit status: 0 everything agrees (one model is ahead), 1 something disagrees or is undecided (cannot tell), 2 the call or the
 program is wrong, 70 a fault of ours or of the machine, 130 interrupted (143: terminated), 141 nobody read the output
 """
+
+
+SERIES = "several series in one file, a row for each series and time step: the column that says which series a row belongs to"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,8 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",
         help="which column is which argument of the program; ARGUMENT=X,Y,Z gives the series X, Y and Z as one array "
-        "(time, 3), as a plate of three or a vector wants it; may be given several times",
+        "(time, 3), as a plate of three or a vector wants it; time=COLUMN says the time of each row; may be given several times",
     )  # fmt: skip
+    check.add_argument("--series", metavar="COLUMN", help=SERIES)
     check.add_argument(
         "--known",
         action="store_true",
@@ -171,8 +176,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--data", metavar="FILE.csv", help="the data of all models, as for `check`")
     compare.add_argument(
         "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",
-        help="which column is which argument, as for `check`; of arguments that a program does not take it learns nothing",
+        help="which column is which argument, as for `check`; a program ignores those of arguments that it does not take",
     )  # fmt: skip
+    compare.add_argument("--series", metavar="COLUMN", help=SERIES)
     compare.add_argument(
         "--engine",
         choices=("gibbs", "nuts"),

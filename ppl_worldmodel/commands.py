@@ -3,7 +3,6 @@
 import argparse
 import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ import xarray as xr
 
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.verdict import Finding, disagreement
+from ppl_worldmodel.data_of_call import data_of_call, with_labels
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.failure import by_fault
-from ppl_worldmodel.program.columns import header_of, read_csv
-from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load, simulation_arguments
+from ppl_worldmodel.files.columns import header_of
+from ppl_worldmodel.program.load import check_arguments, load, simulation_arguments
 from ppl_worldmodel.program.simulate import check_length, parameter_names, simulate_series
 from ppl_worldmodel.reports.report import report as draw
 from ppl_worldmodel.reports.table import as_table
@@ -26,8 +26,6 @@ from ppl_worldmodel.supervisor import FAULT
 from ppl_worldmodel.terminal import err, out, print_result
 from ppl_worldmodel.writing import try_file, try_folder, write_whole
 
-# What to do about an argument that has no value.
-REMEDY = "name its column with --column NAME=COLUMN, or its value with --set NAME=VALUE (a number, or a list such as [30,25])"
 REMEDY_FORWARD = (
     "say its value with --set NAME=VALUE, or give it the default None in the file if it is what is observed"
 )
@@ -38,20 +36,19 @@ def check(options: argparse.Namespace) -> int:
     loaded = load(options.model)
     folder = Path(options.out or f"out/{loaded.name}{'_known' if options.known else ''}")
     try_folder(folder)
-    extra = settings_of(options.set)
-    data, data_from, simulated = _data(loaded, options, extra)
-    check_arguments(loaded.model, data, remedy=REMEDY)
+    given = data_of_call(loaded, options, settings_of(options.set))
+    loaded, data = with_labels(loaded, given.file), given.data
     if options.parameters and not options.known:
         raise WorldModelError("--parameters gives values to ask at: add --known")
     if options.prefixes and not options.known:
         raise WorldModelError("--prefixes samples the filtered beliefs at given parameters: add --known")
     shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in data.items())
-    err.print(f"data: {shapes}", markup=False)
+    err.print("\n".join([f"data: {shapes}", *(given.file.said if given.file else ())]), markup=False, soft_wrap=True)
     tree = run(
         loaded,
         data,
-        data_from=data_from,
-        simulated=simulated,
+        data_from=given.data_from,
+        simulated=given.simulated,
         known=options.known,
         parameters=_parameters(options.parameters),
         engines=[name for name in options.engines.split(",") if name],
@@ -148,22 +145,6 @@ def _smallest(values: xr.DataArray) -> xr.DataArray:
         if values.min() >= np.iinfo(kind).min and values.max() <= np.iinfo(kind).max:
             return values.astype(kind)
     return values
-
-
-def _data(loaded: Loaded, options: argparse.Namespace, extra: Mapping[str, Any]) -> tuple[dict[str, Any], str, bool]:
-    """The data of the call, a sentence on where they come from, and whether they were simulated at the truth."""
-    if options.data:
-        data, data_from, simulated = read_csv(loaded, options.data, options.column), f"the file {options.data}", False
-    else:
-        if options.column:
-            raise WorldModelError("--column chooses columns of a file: add --data FILE.csv")
-        data, data_from = default_data(loaded, options.seed, options.steps, extra)
-        simulated = not callable(getattr(loaded.module, "data", None))
-        if options.steps and not simulated:
-            raise WorldModelError(
-                f"--steps sets the length of a simulation, but '{loaded.name}' comes with real data: leave it out"
-            )
-    return data | dict(extra), data_from, simulated
 
 
 def settings_of(pairs: list[str]) -> dict[str, Any]:

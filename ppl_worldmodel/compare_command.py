@@ -13,15 +13,23 @@ from typing import Any, NamedTuple
 import jax
 import xarray as xr
 
-from ppl_worldmodel.commands import REMEDY, json_value, save, settings_of
+from ppl_worldmodel.commands import json_value, save, settings_of
 from ppl_worldmodel.comparisons.compare import compare as run
 from ppl_worldmodel.comparisons.ranking import Row, ahead
+from ppl_worldmodel.data_of_call import (
+    Given,
+    check_options,
+    check_settings,
+    checked,
+    data_of_call,
+    from_file,
+    with_labels,
+)
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
-from ppl_worldmodel.program.columns import read_csv
 from ppl_worldmodel.program.labelled import labelled
-from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, load
+from ppl_worldmodel.program.load import Loaded, given_to_simulation, load
 from ppl_worldmodel.reports.comparison_page import comparison_report
 from ppl_worldmodel.reports.comparison_table import as_text
 from ppl_worldmodel.terminal import err, out, print_result
@@ -48,7 +56,9 @@ def compare(options: argparse.Namespace) -> int:
         )
     folder = Path(options.out or f"out/compare_{'_'.join(dict.fromkeys(model.loaded.name for model in models))}")
     try_folder(folder)
-    data, data_from, simulated = _data(models, options)
+    data, given = _data(models, options)
+    if given.file:
+        err.print("\n".join(given.file.said), markup=False, soft_wrap=True)
     programs = {model.name: model.loaded.model for model in models}
     found = run(
         programs,
@@ -59,13 +69,14 @@ def compare(options: argparse.Namespace) -> int:
         first=options.first,
         horizon=options.horizon,
         windows=not options.no_windows,
-        references={models[0].name: models[0].loaded.truth} if simulated and models[0].loaded.truth else None,
+        references={models[0].name: models[0].loaded.truth} if given.simulated and models[0].loaded.truth else None,
         fast=options.fast,
         say=lambda line: err.print(line, markup=False, soft_wrap=True),
     )
+    models = [model._replace(loaded=with_labels(model.loaded, given.file)) for model in models]
     tree = _labelled(found.tree, models)
     tree.attrs |= {
-        "data_from": data_from, "seed": options.seed, "command": "worldmodel " + shlex.join(options.command_line),
+        "data_from": given.data_from, "seed": options.seed, "command": "worldmodel " + shlex.join(options.command_line),
         "dtype": str(jax.numpy.zeros(()).dtype),
         "sources": json.dumps({model.name: model.loaded.source for model in models}),
         "abouts": json.dumps({model.name: model.loaded.about.split("\n", 1)[0] for model in models}),
@@ -102,31 +113,33 @@ def _asked(text: str, every: Mapping[str, Any]) -> Asked:
     return Asked(" ".join([loaded.name, *pairs]), loaded, dict(every) | settings)
 
 
-def _data(models: list[Asked], options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], str, bool]:
-    """The arguments of every program by its name, a sentence on where they come from, and whether they were simulated."""
+def _data(models: list[Asked], options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], Given]:
+    """The arguments of every program by its name, and what the first one was given."""
     first = models[0]
-    if options.column and not options.data:
-        raise WorldModelError("--column chooses columns of a file: add --data FILE.csv")
-    if options.data:
-        each = {model.name: read_csv(model.loaded, options.data, _columns(model, options.column)) for model in models}
-        data_from, simulated = f"the file {options.data}", False
-    else:
-        simulated = not callable(getattr(first.loaded.module, "data", None))
-        if options.steps and not simulated:
-            raise WorldModelError(
-                f"--steps sets the length of a simulation, but '{first.loaded.name}' comes with real data: leave it out"
-            )
-        data, data_from = default_data(first.loaded, options.seed, options.steps, first.settings)
-        each = {model.name: _taken(data, model) for model in models}
+    if not options.data:
+        given = data_of_call(first.loaded, options, first.settings)
+        each = {first.name: given.data}
+        inputs = given_to_simulation(first.loaded)
+        own = {name for name in first.settings if name not in inputs}
+        shared = {name: value for name, value in given.data.items() if name not in own}
+        for model in models[1:]:
+            check_settings(first.loaded, shared, model.settings)
+            each[model.name] = checked(model.loaded, _taken(shared, model) | model.settings, model.settings)
+        return each, given
+    takes = {name for model in models for name in (*inspect.signature(model.loaded.model).parameters, "time")}
+    for entry in options.column:
+        if "=" in entry and entry.split("=")[0] not in takes:
+            raise WorldModelError(f"--column {entry}: none of the programs takes an argument '{entry.split('=')[0]}'")
+    read: dict[str, Given] = {}
     for model in models:
-        each[model.name] |= model.settings
-        check_arguments(model.loaded.model, each[model.name], remedy=REMEDY)
-    return each, data_from, simulated
+        check_options(options, model.settings)
+        read[model.name] = from_file(model.loaded, options, _columns(model, options.column), model.settings)
+    return {name: given.data for name, given in read.items()}, read[first.name]
 
 
 def _columns(model: Asked, columns: list[str]) -> list[str]:
     """The entries of --column that concern this program: all but those of arguments that it does not take."""
-    takes = inspect.signature(model.loaded.model).parameters
+    takes = {*inspect.signature(model.loaded.model).parameters, "time"}
     return [entry for entry in columns if "=" not in entry or entry.split("=")[0] in takes]
 
 
@@ -151,7 +164,9 @@ def _engine(name: str | None, *, fast: bool) -> Any:
 def _labelled(tree: xr.DataTree, models: list[Asked]) -> xr.DataTree:
     """The tree with the labels of each model on what it learned, and with those of the first one's time steps elsewhere."""
     first = models[0].loaded.coords
-    found = labelled(tree, {"time": first["time"]} if "time" in first else {}, models[0].loaded.units)
+    found = labelled(
+        tree, {name: first[name] for name in ("time", "sequence") if name in first}, models[0].loaded.units
+    )
     for model in models:
         own = found.children["models"].children[model.name]
         found[f"models/{model.name}"] = labelled(own, model.loaded.coords, model.loaded.units)

@@ -150,7 +150,7 @@ def run(
         "data_from": data_from,
         "parameters_from": parameters_from,
         "truth": json.dumps({name: np.asarray(value).tolist() for name, value in (truth or {}).items()}),
-        "coords": json.dumps(loaded.coords),
+        "coords": json.dumps(loaded.coords, default=_plain),
         "seed": seed,
         "fast": int(fast),
         "command": command,
@@ -159,3 +159,8 @@ def run(
         **provenance(),
     }
     return tree
+
+
+def _plain(label: object) -> object:
+    """A label as JSON has it: a number, or a date as text."""
+    return label.item() if isinstance(label, (np.integer, np.floating)) else str(label)

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ppl_worldmodel"
 
 # What a folder may import from: itself and what stands before it.
-ARROW = ["exact", "program", "infer", "checks", "comparisons", "reports"]
+ARROW = ["exact", "program", "files", "infer", "checks", "comparisons", "reports"]
 
 
 def tracked(pattern: str) -> list[Path]:

@@ -75,12 +75,12 @@ def default_data(
 ) -> tuple[dict[str, Any], str]:
     """What the program is given where the user gives nothing, and a sentence that says where it comes from.
 
-    settings  values of arguments; those without a default are needed for a simulation
+    settings  values of arguments; those that a simulation needs (see `given_to_simulation`) are simulated with
     """
     data = getattr(loaded.module, "data", None)
     if callable(data):
         return dict(data()), f"the data that come with the model '{loaded.name}'"
-    needed = {name: settings[name] for name in required(loaded.model) if name in settings}
+    needed = {name: settings[name] for name in sorted(given_to_simulation(loaded)) if name in settings}
     lacking = [name for name in required(loaded.model) if name not in needed]
     neither = f"the model '{loaded.name}' has neither data nor a truth to simulate from: give --data FILE.csv"
     if loaded.truth is None and lacking:
@@ -99,6 +99,12 @@ def default_data(
     kept = {name: value for name, value in arguments.items() if name != "num_steps"}
     at = "at its truth" if loaded.truth else "(it has no parameters)"
     return as_data(loaded.model, sites, kept), f"simulated from the program {at}, seed {seed}"
+
+
+def given_to_simulation(loaded: Loaded) -> frozenset[str]:
+    """Names of the arguments with which a simulation of the program is run: those without a default, and the model's own inputs."""
+    inputs = getattr(loaded.module, "simulation_inputs", None)
+    return frozenset(required(loaded.model)) | frozenset(inputs() if callable(inputs) else ())
 
 
 def check_arguments(model: Callable, data: Mapping[str, Any], *, remedy: str = "give it") -> None:
