@@ -11,7 +11,6 @@ from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.exact import gaussian
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.bends import bends
 from ppl_worldmodel.program.finite import at
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.likelihood import normalisation_error, outside_support, unmasked
@@ -23,15 +22,13 @@ MOST_CASES = 4096
 
 
 class Faults(NamedTuple):
-    """bends    {what is not linear-Gaussian: by how much}
-    sums     {what must sum to one: the sums}
+    """sums     {what must sum to one: the sums}
     outside  {observed site: is the observation outside the support, (time,)}
     misses   {observed site: by how much its probabilities miss one, (time,)}
     masked   {Gaussian latent site: is it masked, (time, *sequence)}; `seen`: is anything observed, (time, *sequence)
     missing  {observed site: how many of its entries are missing or masked}
     """
 
-    bends: dict[str, Array]
     sums: dict[str, Array]
     outside: dict[str, Array]
     misses: dict[str, Array]
@@ -69,7 +66,7 @@ def faults_of(
             if name.removesuffix("_unobserved") + "_observed" not in beginning.seen:
                 ended = ~_present(site, batch).all(axis=-1)
                 masked[name] = jnp.broadcast_to(ended, (step.scan.length, *batch.ends))
-        return Faults(bends(step, beginning, batch, jax.random.key(1)), {}, {}, every, masked, seen, missing)
+        return Faults({}, {}, every, masked, seen, missing)
     assert isinstance(system, FiniteState)
     sums = {
         f"the transition of site {', '.join(map(repr, latents)) or 'none'}": system.transition.sum(axis=-1),
@@ -86,7 +83,7 @@ def faults_of(
             return jax.tree.map(lambda flags: flags.all(), each[0]), jax.tree.map(lambda values: values.max(), each[1])
 
         outside, misses = jax.vmap(in_every_case, axis_size=step.scan.length)(step.series)
-    return Faults({}, sums, outside, misses, {}, seen, missing)
+    return Faults(sums, outside, misses, {}, seen, missing)
 
 
 def _present(site: Sample, batch: Batch) -> Array:
@@ -98,9 +95,6 @@ def _present(site: Sample, batch: Batch) -> Array:
 
 
 def raise_faults(faults: Faults) -> None:
-    for what, bend in faults.bends.items():
-        if not float(bend) <= 1e-9:
-            raise NotExactlySolvable(f"{what}: between three random states it bends by {float(bend):.3g} of its size")
     for name, masked in faults.masked.items():
         ended = np.logical_or.accumulate(np.asarray(masked), axis=0) & np.asarray(faults.seen)
         if ended.any():

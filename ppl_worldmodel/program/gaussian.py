@@ -2,7 +2,7 @@
 
 With x the carried state and w the step's latent sites, w = M x + N w + m + noise (N strictly triangular in the order of
 sampling), the new state is x' = X x + W w + c, and y is seen through x', through x, or through both and w. Most programs carry
-the sites themselves: there x' = w. `bends` measures at random states that all this is so.
+the sites themselves: there x' = w. `linear` proves that all this is so.
 """
 
 from typing import Any

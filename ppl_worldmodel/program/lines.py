@@ -92,6 +92,12 @@ def _is_own(equation: Any) -> bool:
     return any(file is not None and not _is_library(file) and not _is_house(file) for file in files)
 
 
+def is_librarys(equation: Any) -> bool:
+    """Does this equation call a function of JAX or NumPyro, and of nobody else?"""
+    files = [info.func_filename for info in _called(equation)]
+    return bool(files) and all(file is not None and _is_library(file) for file in files)
+
+
 def _first(frames: Iterable[tuple[str, int]], through_house: bool = False) -> Line | None:
     """The innermost frame in a file of the user's; code that this package runs for itself has none."""
     fallback = None

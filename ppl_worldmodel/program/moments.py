@@ -49,9 +49,14 @@ def moments_of(step: Step, batch: Batch) -> Callable[[Any, Any, Any], tuple[list
 
 def observed(sites: list[Sample], batch: Batch) -> tuple[tuple[Array, Array, Array], Array]:
     """The Gaussian sites that each sequence has, joined, and the log density of all else, (*sequence,)."""
-    own = [site for site in sites if not isinstance(bare(site.fn), dist.Unit) and batch.inside(site.fn.batch_shape)]
+    own = [site for site in sites if is_seen_in_each(site, batch)]
     rest = [log_density(site, batch) for site in sites if not any(site is other for other in own)]
     return joined([gaussian(site, batch) for site in own], batch), sum(rest, jnp.zeros(batch.ends))
+
+
+def is_seen_in_each(site: Sample, batch: Batch) -> bool:
+    """Is this an observation that each sequence has, and not a factor or a density that they share?"""
+    return not isinstance(bare(site.fn), dist.Unit) and batch.inside(site.fn.batch_shape)
 
 
 def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:

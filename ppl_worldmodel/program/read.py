@@ -21,6 +21,7 @@ from ppl_worldmodel.program.gaps import check_gaps
 from ppl_worldmodel.program.gaussian import improper, infinite, read_gaussian
 from ppl_worldmodel.program.independent import coupling, sequences
 from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, starting_sites
+from ppl_worldmodel.program.linear import NotLinear, check_linear
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
 from ppl_worldmodel.program.sites import Sample, Scan
 from ppl_worldmodel.program.step import Step, kind, take_apart
@@ -42,6 +43,10 @@ class Plan(NamedTuple):
     separate: bool = True
     diffuse: frozenset[str] = frozenset()
     table: Table | None = None
+
+
+class _Together(Exception):
+    """The sequences of a continuous state are linear-Gaussian as one system only."""
 
 
 class _Seen(NamedTuple):
@@ -81,6 +86,9 @@ def examine(
             seen, about, supports = _look(program, arguments, values, plan)
         except NeedsNumbers:
             plan = plan._replace(table=_table(program, arguments, values, plan))
+            continue
+        except _Together:
+            plan = plan._replace(separate=False)
             continue
         wide = {name for name, flag in seen.infinite.items() if flag} - plan.diffuse
         if plan.separate and float(seen.coupling) > 1e-9:
@@ -123,9 +131,7 @@ def log_predictive(system: System) -> Array:
 def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Batch, Table | None]:
     """The system, its sequences, and the table of a finite one."""
     sites = {**beginning.sites, **step.latents}
-    discrete = {name: site.fn.support.is_discrete for name, site in step.latents.items()}
-    if not discrete:
-        discrete = {name: site.fn.support.is_discrete for name, site in beginning.sites.items()}
+    discrete = _discrete(step, beginning)
     batch = sequences(step, beginning) if plan.separate else Batch()
     if all(discrete.values()):
         table = plan.table or tabulate(step, beginning, batch)
@@ -140,10 +146,30 @@ def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Bat
     )
 
 
+def _discrete(step: Step, beginning: Beginning) -> dict[str, bool]:
+    """Which sites are the state, and which of them are discrete?"""
+    sites = step.latents or beginning.sites
+    return {name: site.fn.support.is_discrete for name, site in sites.items()}
+
+
+def _proven(step: Step, beginning: Beginning, plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Raise NotLinear for a continuous state that is not linear-Gaussian; what is to be said if it is."""
+    if any(_discrete(step, beginning).values()):
+        return ()
+    batch = sequences(step, beginning) if plan.separate else Batch()
+    try:
+        return check_linear(step, beginning, batch)
+    except NotLinear:
+        if batch:
+            check_linear(step, beginning, Batch())
+            raise _Together from None
+        raise
+
+
 def _look(
     program: Callable, arguments: dict[str, Any], values: Mapping[str, Array] | None, plan: Plan
-) -> tuple[_Seen, tuple[str, str], dict[str, str]]:
-    """Read the program once, compiled, with its checks; how to describe the parameters; the parameters' supports."""
+) -> tuple[_Seen, tuple[tuple[str, str], ...], dict[str, str]]:
+    """Read the program once, compiled, with its checks; lines for the repr; the parameters' supports."""
     described: list[tuple[str, str]] = []
     supports: dict[str, str] = {}
 
@@ -154,6 +180,7 @@ def _look(
         def on_scan(scan: Scan, beginning: Beginning) -> None:
             check_names(parameters or {}, collect.found)
             step = take_apart(scan, beginning)
+            described.extend(_proven(step, beginning, plan))
             system, batch, table = system_of(step, beginning, plan)
             faults = faults_of(system, step, beginning, batch, table)
             far = coupling(step, beginning, batch, table) if batch else jnp.zeros(())
@@ -169,7 +196,7 @@ def _look(
 
     # Compiled to be run once: optimising it would take longer than it saves.
     once = jax.jit(run).lower(values).compile({"xla_backend_optimization_level": 0})
-    return once(values), described[0], supports
+    return once(values), tuple(described), supports
 
 
 def _table(program: Callable, arguments: dict[str, Any], values: Mapping[str, Array] | None, plan: Plan) -> Table:
@@ -185,14 +212,14 @@ def _table(program: Callable, arguments: dict[str, Any], values: Mapping[str, Ar
     return tables[0]
 
 
-def _with_gaps(system: System, missing: Mapping[str, Array], parameters: tuple[str, str]) -> System:
-    """The system, with how much is missing and which parameters there are in its repr."""
+def _with_gaps(system: System, missing: Mapping[str, Array], lines: tuple[tuple[str, str], ...]) -> System:
+    """The system, with how much is missing and further lines (which parameters there are) in its repr."""
     counts = iter(int(count) for count in missing.values())
     about = [
         (label, f"{text}, {next(counts) or 'none'} missing" if label == "observation" else text)
         for label, text in system.structure.about
     ]
-    return system._replace(structure=replace(system.structure, about=(*about, parameters)))
+    return system._replace(structure=replace(system.structure, about=(*about, *lines)))
 
 
 def _numbers(name: str, value: Any) -> Array:
