@@ -32,6 +32,7 @@ from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.replay import replay_draws
+from ppl_worldmodel.program.support import moves
 
 
 def single_site(
@@ -113,9 +114,12 @@ def _log_density_of_steps(
 ) -> Float[Array, "*sequence path"]:
     """The log density of the program, split: entry 0 the initial state's terms, entry 1 + t all terms of step t."""
     substituted = handlers.substitute(handlers.seed(program, 0), data=found.values(path))
-    terms, _ = compute_log_probs(substituted, (), dict(data), {}, sum_log_prob=False)
+    terms, sites = compute_log_probs(substituted, (), dict(data), {}, sum_log_prob=False)
     first, total = jnp.zeros(found.batch.ends), jnp.zeros((*found.batch.ends, steps))
     for name, values in terms.items():
+        fn, value = sites[name]["fn"], sites[name]["value"]
+        if moves(fn):  # NumPyro does not ask whether the value is inside of the support
+            values = jnp.where(fn.support(value), values, -jnp.inf)
         if name in found.starts.values:
             first = first + found.batch.front(values).sum(axis=-1)
         elif jnp.ndim(values) and values.shape[0] == steps:

@@ -74,9 +74,9 @@ def faults_of(
     }
     outside: dict[str, Array] = {}
     misses: dict[str, Array] = {}
-    states, outcomes = table.states.size, table.outcomes.size
-    if states * outcomes <= MOST_CASES:
-        k, m = np.repeat(np.arange(states), outcomes), np.tile(np.arange(outcomes), states)
+    possible = table.possible()
+    k, m = np.nonzero(possible.reshape(-1, *possible.shape[-2:]).any(axis=0))
+    if k.size <= MOST_CASES:
 
         def in_every_case(inputs: Any) -> tuple[dict, dict]:
             each = jax.vmap(lambda k, m: observed(at(table.states, k), at(table.outcomes, m), inputs))(k, m)

@@ -1,6 +1,7 @@
 """What are T and the likelihood of a program whose state has finitely many values?  Its step, mapped over states and outcomes."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,28 +13,30 @@ from ppl_worldmodel.exact.system import FiniteState, Order, Structure
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.intercept import Beginning
-from ppl_worldmodel.program.likelihood import log_density, probabilities
+from ppl_worldmodel.program.likelihood import log_density, probabilities, probability
 from ppl_worldmodel.program.sites import Sample, is_delta
 from ppl_worldmodel.program.step import Step, kind
-from ppl_worldmodel.program.table import Listed, Table, label, spread
+from ppl_worldmodel.program.support import listed_support
+from ppl_worldmodel.program.table import Listed, Table, label, spread, values_of
 
 
 def read_finite(step: Step, beginning: Beginning, batch: Batch, table: Table) -> FiniteState:
     """The system of a step whose latent sites are discrete. `batch`: the shape of the axes that are independent sequences."""
     size, index = table.states.size, np.arange(table.states.size)
-    outcome = _outcome(step, batch, table)
+    chances = _chances(step, batch, table)
     series, first, steps = step.series, step.first(), step.scan.length
 
     def move(inputs: Any, following: Any) -> Array:
         """p(s' | s), (*sequence, state, state)."""
-        chances = jax.vmap(lambda k: outcome(k, inputs), out_axes=-2)(index)
-        if following is None:
-            return chances
-        return _gathered(chances, following, size)
+        if plain:
+            return chances(inputs, following)
+        found = _gathered(chances(inputs, following), following, size)
+        return found if table.last is None else jnp.where(table.last[:, None], np.eye(size), found)
 
     plain = table.starts is None
-    following = None if plain else jnp.asarray(table.following)
-    homogeneous = 2 not in dependence(lambda k, _, inputs: outcome(k, inputs), 0, 0, first) and not table.by_time
+    following = jnp.asarray(table.following)
+    once = following[0] if table.by_time else following
+    homogeneous = 1 not in dependence(lambda _, inputs: chances(inputs, once), 0, first) and not table.by_time
     if homogeneous:
         transition = move(first, following)
     elif table.by_time:
@@ -58,51 +61,76 @@ def read_finite(step: Step, beginning: Beginning, batch: Batch, table: Table) ->
         sequences=batch.count if batch else 0,
         factors=tuple(step.names.values()),
         labels=tuple(label([value[k] for value in table.states.values.values()]) for k in index),
-        about=(("state", _described(step, beginning)), *step.about),
+        about=(("state", _described(step, beginning)), *_open(table), *step.about),
     )
     return FiniteState(initial, transition, log_likelihood, structure)
 
 
 def _gathered(values: Array, at: Any, size: int) -> Array:
-    """Sums of the values of all outcomes that lead to the same state, (..., outcome) -> (..., state)."""
+    """Sums of the values of all outcomes that lead to the same state, (..., outcome) -> (..., state); `size`: it is impossible."""
     at = jnp.broadcast_to(at, values.shape)
-    return jnp.vectorize(lambda value, at: jnp.zeros(size).at[at].add(value), signature="(m),(m)->(k)")(values, at)
+    add = jnp.vectorize(lambda value, at: jnp.zeros(size).at[at].add(value, mode="drop"), signature="(m),(m)->(k)")
+    return add(values, at)
 
 
 def _one_to_one(table: Table) -> bool:
-    """Does each outcome of a state lead to a state of its own?"""
+    """Does each possible outcome of a state lead to a state of its own?"""
     ordered = np.sort(table.following, axis=-1)
-    return bool((np.diff(ordered, axis=-1) > 0).all())
+    return bool(((np.diff(ordered, axis=-1) > 0) | (ordered[..., 1:] == table.states.size)).all())
 
 
-def _outcome(step: Step, batch: Batch, table: Table):
-    """(state, inputs) -> p(outcome | state), (*sequence, outcome)."""
-    latents = {name: site.value for name, site in step.latents.items()}
+def _case(listed: Listed, m: Any, row: Any, size: int, batch: Batch) -> dict[Any, Array]:
+    """The values of outcome m, or, where it is impossible in this state, of one that is not.
 
-    def sites(k: Any, m: Any, inputs: Any) -> dict[str, Sample]:
-        state = spread(at(table.states, k), step.before)
-        return step.run(state, spread(at(table.outcomes, m), latents), inputs)[1]
+    row  the states that the outcomes lead to, (*sequence, outcome); `size` where one is impossible
+    """
+    chosen = jnp.where(row[..., m] < size, m, jnp.argmax(row < size, axis=-1))
+    values = at(listed, chosen)
+    if np.ndim(chosen):
+        values = {name: value.reshape(*batch.shape, *value.shape[1:]) for name, value in values.items()}
+    return values
 
+
+def _chances(step: Step, batch: Batch, table: Table) -> Callable[[Any, Any], Array]:
+    """(inputs, the states that outcomes lead to) -> p(outcome | state), (*sequence, state, outcome)."""
+    latents, size = values_of(step.latents), table.states.size
+    index, outcomes = table.moving(), np.arange(table.outcomes.size)
     only = next(iter(latents), "") if len(latents) == 1 else ""
-    if only and np.shape(latents[only]) == batch.shape:
-        return lambda k, inputs: probabilities(sites(k, 0, inputs)[only].fn).reshape(*batch.ends, -1)
 
-    def chance(k: Any, m: Any, inputs: Any) -> Array:
-        found = sites(k, m, inputs)
+    def sites(k: Any, drawn: dict[Any, Array], inputs: Any) -> dict[str, Sample]:
+        return step.run(spread(at(table.states, k), step.before), spread(drawn, latents), inputs)[1]
+
+    if only and np.shape(latents[only]) == batch.shape and only not in table.bounded:
+
+        def row(k: Any, inputs: Any) -> Array:
+            return probabilities(sites(k, at(table.outcomes, 0), inputs)[only].fn).reshape(*batch.ends, -1)
+
+        return lambda inputs, following: jax.vmap(lambda k: row(k, inputs), out_axes=-2)(index)
+
+    def chance(k: Any, m: Any, inputs: Any, row: Any) -> Array:
+        drawn = _case(table.outcomes, m, row, size, batch) if table.bounded else at(table.outcomes, m)
+        found = sites(k, drawn, inputs)
         total = jnp.ones(batch.ends)
         for name in latents:
-            total = total * jnp.prod(_chosen(found[name]).reshape(*batch.ends, -1), axis=-1)
-        return total
+            each = _chosen(found[name], name in table.bounded)
+            total = total * jnp.prod(each.reshape(*batch.ends, -1), axis=-1)
+        return jnp.where(row[..., m] < size, total, 0.0) if table.bounded else total
 
-    return lambda k, inputs: jax.vmap(lambda m: chance(k, m, inputs), out_axes=-1)(np.arange(table.outcomes.size))
+    def all_chances(inputs: Any, following: Any) -> Array:
+        def of_state(k: Any, row: Any) -> Array:
+            return jax.vmap(lambda m: chance(k, m, inputs, row), out_axes=-1)(outcomes)
+
+        return jax.vmap(of_state, in_axes=(0, -2), out_axes=-2)(index, following[..., index, :])
+
+    return all_chances
 
 
-def _chosen(site: Sample) -> Array:
+def _chosen(site: Sample, bounded: bool) -> Array:
     """p(value) of a latent site, entry by entry."""
+    if bounded:
+        return probability(site.fn, site.value)
     each = probabilities(site.fn)
-    with jax.ensure_compile_time_eval():
-        support = site.fn.enumerate_support(expand=False).reshape(-1)
-    return (each * (jnp.asarray(site.value)[..., None] == support)).sum(axis=-1)
+    return (each * (jnp.asarray(site.value)[..., None] == listed_support(site))).sum(axis=-1)
 
 
 def at(listed: Listed, case: Any) -> dict[Any, Array]:
@@ -144,19 +172,24 @@ def _likelihood(step: Step, batch: Batch, table: Table, transition: Array, homog
     if set(old) | set(new) <= set(carried):
         return "transition first", jax.vmap(by_new, axis_size=steps, out_axes=-2)(series)
 
-    outcome = _outcome(step, batch, table)
+    all_chances, outcomes = _chances(step, batch, table), np.arange(table.outcomes.size)
 
     def by_both(inputs: Any, following: Any, move: Array) -> Array:
         """log sum over outcomes of p(outcome | s) p(o | s, outcome) / p(s' | s); zero where s' cannot follow."""
-        each = jax.vmap(
-            lambda k: jax.vmap(lambda m: log_seen(at(table.states, k), at(table.outcomes, m), inputs), out_axes=-1)(
-                np.arange(table.outcomes.size)
-            ),
-            out_axes=-2,
-        )(index)
+
+        def of_state(k: Any, row: Any) -> Array:
+            def one(m: Any) -> Array:
+                drawn = (
+                    _case(table.outcomes, m, row, table.states.size, batch) if table.bounded else at(table.outcomes, m)
+                )
+                return log_seen(at(table.states, k), drawn, inputs)
+
+            return jax.vmap(one, out_axes=-1)(outcomes)
+
+        each = jax.vmap(of_state, in_axes=(0, -2), out_axes=-2)(table.moving(), following[..., table.moving(), :])
         if _one_to_one(table):
             return _gathered(each, following, table.states.size)
-        chances = jax.vmap(lambda k: outcome(k, inputs), out_axes=-2)(index)
+        chances = all_chances(inputs, following)
         top = jax.lax.stop_gradient(jnp.where(chances > 0, each, -jnp.inf).max(axis=-1, keepdims=True))
         top = jnp.where(jnp.isfinite(top), top, 0.0)
         weights = _gathered(jnp.exp(jnp.minimum(each - top, 600.0)) * chances, following, table.states.size)
@@ -194,18 +227,22 @@ def _initial(step: Step, beginning: Beginning, batch: Batch, table: Table) -> tu
                 total = (total[..., :, None] * each[..., entry, None, :]).reshape(*ends, -1)
         return total, jnp.zeros(ends)
     listed, start = table.starts
-    like = {name: site.value for name, site in beginning.sites.items()}
+    start = np.moveaxis(start, 0, -1) if batch else start
+    like = values_of(beginning.sites)
 
-    def chance(case: dict[str, Any]) -> tuple[Array, Array]:
+    def chance(m: Any) -> tuple[Array, Array]:
+        bounded = bool(table.bounded & set(listed.values))
+        case = _case(listed, m, jnp.asarray(start), table.states.size, batch) if bounded else at(listed, m)
         _, sites = beginning.at(spread(case, like))
         found = jnp.ones(ends)
         for name in case:
-            found = found * jnp.prod(_chosen(sites[name]).reshape(*batch.ends, -1), axis=-1)
+            each = _chosen(sites[name], name in table.bounded)
+            found = found * jnp.prod(each.reshape(*batch.ends, -1), axis=-1)
+        if bounded:
+            found = jnp.where(jnp.asarray(start)[..., m] < table.states.size, found, 0.0)
         return found, sum((log_density(sites[name], batch) for name in beginning.seen), jnp.zeros(ends))
 
-    cases = {name: jnp.asarray(value) for name, value in listed.values.items()}
-    chances, log_seen = jax.vmap(chance, axis_size=listed.size, out_axes=-1)(cases)
-    start = np.moveaxis(start, 0, -1) if batch else start
+    chances, log_seen = jax.vmap(chance, out_axes=-1)(np.arange(listed.size))
     if not beginning.seen:
         return _gathered(chances, start, table.states.size), jnp.zeros(ends)
     top = jax.lax.stop_gradient(jnp.where(chances > 0, log_seen, -jnp.inf).max(axis=-1, keepdims=True))
@@ -213,6 +250,18 @@ def _initial(step: Step, beginning: Beginning, batch: Batch, table: Table) -> tu
     weights = _gathered(chances * jnp.exp(jnp.minimum(log_seen - top, 600.0)), start, table.states.size)
     total = weights.sum(axis=-1)
     return weights / jnp.where(total > 0, total, 1.0)[..., None], jnp.log(total) + top[..., 0]
+
+
+def _open(table: Table) -> tuple[tuple[str, str], ...]:
+    """A line for the repr where not all states are listed that a longer series would reach."""
+    if table.last is None or not table.last.any():
+        return ()
+    return (
+        (
+            "listed",
+            f"as far as this series reaches: {int(table.last.sum())} states of its last step have no way on here",
+        ),
+    )
 
 
 def _described(step: Step, beginning: Beginning) -> str:

@@ -51,7 +51,8 @@ def layout(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, An
         _, batch, table = system_of(step, beginning, plan)
         assert table is not None
         drawn = {name: site for name, site in beginning.sites.items() if not is_delta(site.fn)}
-        found.append(Layout(batch, listed_sites(drawn, batch), table.outcomes, min(_memory(step), scan.length)))
+        starts = listed_sites(drawn, batch) if table.starts is None else table.starts[0]
+        found.append(Layout(batch, starts, table.outcomes, min(_memory(step), scan.length)))
 
     def run() -> None:
         with handlers.block():

@@ -12,8 +12,10 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions.util import sum_rightmost
 
+from ppl_worldmodel.program import binomial
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.sites import Sample, bare
+from ppl_worldmodel.program.support import ends, moves
 
 
 def log_prob(fn: dist.Distribution, value: Any) -> Array:
@@ -36,7 +38,30 @@ def log_prob(fn: dist.Distribution, value: Any) -> Array:
         chosen = jnp.take_along_axis(probability, jnp.broadcast_to(index, shape)[..., None], axis=-1)[..., 0]
         possible = (chosen > 0) & inside
         return jnp.where(possible, jnp.log(jnp.where(possible, chosen, 1.0)), -jnp.inf)
-    return fn.log_prob(value)
+    if isinstance(fn, (dist.BinomialProbs, dist.BinomialLogits)):
+        return binomial.log_prob(value, fn.total_count, fn.probs)
+    if not moves(fn):
+        return fn.log_prob(value)
+    # Many densities are not asked whether the value is inside of a support that the state moves.
+    possible = jnp.asarray(fn.support(value))
+    spread = possible.reshape(*possible.shape, *(1,) * fn.event_dim)
+    safe = jnp.where(spread, value, fn.support.feasible_like(jnp.asarray(value)))
+    return jnp.where(possible, fn.log_prob(safe), -jnp.inf)
+
+
+def probability(fn: dist.Distribution, value: Any) -> Array:
+    """p(value) of a discrete distribution over an integer interval, of the value's shape; zero outside of the interval.
+
+    A masked value has the same density whatever it is, as in `probabilities`.
+    """
+    if isinstance(fn, dist.MaskedDistribution):
+        low, high = ends(fn)
+        return jnp.where(fn._mask, probability(fn.base_dist, value), 1.0 / (high - low + 1))
+    if isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
+        return jnp.broadcast_to(probability(fn.base_dist, value), fn.shape())
+    if isinstance(fn, (dist.BinomialProbs, dist.BinomialLogits)):
+        return binomial.probability(value, fn.total_count, fn.probs)
+    return jnp.exp(log_prob(fn, value))
 
 
 def log_density(site: Sample, batch: Batch) -> Array:
@@ -64,7 +89,7 @@ def probabilities(fn: dist.Distribution) -> Array:
     if isinstance(fn, (dist.BernoulliProbs, dist.BernoulliLogits)):
         one = fn.probs
         return jnp.stack([1.0 - one, one], axis=-1)
-    return jnp.moveaxis(jnp.exp(fn.log_prob(fn.enumerate_support())), 0, -1)
+    return jnp.moveaxis(probability(fn, fn.enumerate_support()), 0, -1)
 
 
 def unmasked(fn: dist.Distribution, shape: tuple[int, ...]) -> Array:

@@ -23,9 +23,11 @@ from ppl_worldmodel.program.independent import coupling, sequences
 from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, starting_sites
 from ppl_worldmodel.program.linear import NotLinear, check_linear
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
+from ppl_worldmodel.program.reach import tabulate
 from ppl_worldmodel.program.sites import Sample, Scan
 from ppl_worldmodel.program.step import Step, kind, take_apart
-from ppl_worldmodel.program.table import NeedsNumbers, Table, tabulate
+from ppl_worldmodel.program.support import NeedsNumbers
+from ppl_worldmodel.program.table import Table
 
 System = FiniteState | LinearGaussian
 

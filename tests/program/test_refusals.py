@@ -66,9 +66,9 @@ def many_switches(carry: Any, y: Any) -> Any:
 
 
 def endless(n: Any, y: Any) -> Any:
-    up = numpyro.sample("up", dist.Bernoulli(0.5))
-    numpyro.sample("y", dist.Normal(n, 1.0), obs=y)
-    return n + up, None
+    up = numpyro.sample("up", dist.Bernoulli(0.5).expand([5]).to_event(1))
+    numpyro.sample("y", dist.Normal(n.sum(), 1.0), obs=y)
+    return n + up * (1 + n) * (1 + jnp.arange(5)), None
 
 
 def product_of_states(carry: Any, y: Any) -> Any:
@@ -215,7 +215,10 @@ REFUSED: dict[str, tuple[Callable, str]] = {
         stepping(many_switches, lambda: jnp.zeros(11, int)),
         r"\('s'\) takes 2048 values .* numpyro.plate",
     ),
-    "states without end": (stepping(endless, lambda: 0), r"('state') takes 1\d\d\d values or more|at most 1024"),
+    "states without end": (
+        stepping(endless, lambda: jnp.zeros(5, int)),
+        r"('state') takes 1\d\d\d values or more|at most 1024",
+    ),
     "product of state and noise": (
         stepping(product_of_states, lambda: 1.0),
         r"new state \('state'\) is not an affine function of the old one and of site 'w'",
