@@ -11,7 +11,7 @@ from jaxtyping import Array
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.finite import seen
 from ppl_worldmodel.program.intercept import Beginning
-from ppl_worldmodel.program.likelihood import log_density, probabilities
+from ppl_worldmodel.program.likelihood import log_density, probabilities, probability
 from ppl_worldmodel.program.moments import gaussian, moments_of, sizes, split, stacked
 from ppl_worldmodel.program.sites import Sample
 from ppl_worldmodel.program.step import Step
@@ -88,7 +88,7 @@ def _finite(step: Step, beginning: Beginning, batch: Batch, *, table: Table, key
         }
         after, sites = step.run(state, spread(drawn, latents), step.first())
         leaves = [jnp.broadcast_to(after[i], np.shape(step.before[i])).reshape(count, -1) for i in step.names]
-        chances = [probabilities(sites[name].fn).reshape(count, -1) for name in latents]
+        chances = [_chance(sites[name], table).reshape(count, -1) for name in latents]
         return [seen(sites, step, batch), *(jnp.asarray(leaf, jnp.float_) for leaf in leaves), *chances, *first(whose)]
 
     def first(whose: Array) -> list[Array]:
@@ -101,10 +101,15 @@ def _finite(step: Step, beginning: Beginning, batch: Batch, *, table: Table, key
         like = {name: site.value for name, site in beginning.sites.items()}
         leaves, sites = beginning.at({name: value.reshape(np.shape(like[name])) for name, value in drawn.items()})
         carried = [jnp.broadcast_to(leaves[i], np.shape(step.before[i])).reshape(count, -1) for i in step.names]
-        chances = [probabilities(sites[name].fn).reshape(count, -1) for name in listed]
+        chances = [_chance(sites[name], table).reshape(count, -1) for name in listed]
         return [*(jnp.asarray(leaf, jnp.float_) for leaf in carried), *chances, *_seen_first(sites, beginning, batch)]
 
     return answer
+
+
+def _chance(site: Sample, table: Table) -> Array:
+    """The probabilities of a site; only that of its value where the support depends on the state."""
+    return probability(site.fn, site.value) if site.name in table.bounded else probabilities(site.fn)
 
 
 def _seen_first(sites: dict[str, Sample], beginning: Beginning, batch: Batch) -> list[Array]:

@@ -88,7 +88,7 @@ def bounded_sites(
 
 def _alike(end: Any) -> bool:
     """Is this end of a support known to be the same for all entries?"""
-    return np.size(end) == 1 or (not isinstance(end, jax.core.Tracer) and np.ptp(np.asarray(end)) == 0)
+    return np.size(end) == 1 or (not isinstance(end, jax.core.Tracer) and bool(np.ptp(np.asarray(end)) == 0))
 
 
 def ends_of(
