@@ -129,9 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     takes_model(check)
     check.add_argument(
-        "--data", metavar="FILE.csv",
+        "--data", metavar="FILE.csv|.npz|.nc",
         help="your data, with a header, one row a time step; an empty cell is a missing value; columns y or y_0, y_1, ... are "
-        "the argument y",
+        "the argument y; or arrays of any number of axes, time first",
     )  # fmt: skip
     check.add_argument(
         "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",

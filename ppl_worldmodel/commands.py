@@ -17,6 +17,7 @@ from ppl_worldmodel.data_of_call import data_of_call, with_labels
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.failure import by_fault
 from ppl_worldmodel.files.columns import header_of
+from ppl_worldmodel.files.labels import with_columns
 from ppl_worldmodel.program.load import check_arguments, load, simulation_arguments
 from ppl_worldmodel.program.simulate import check_length, parameter_names, simulate_series
 from ppl_worldmodel.reports.report import report as draw
@@ -59,6 +60,9 @@ def check(options: argparse.Namespace) -> int:
         say=lambda line: err.print(line, markup=False, soft_wrap=True),
         command="worldmodel " + shlex.join(options.command_line),
     )
+    if given.file:
+        for name, engine in tree["engines"].children.items():
+            tree[f"engines/{name}"] = with_columns(engine, given.file.values, given.file.columns)
     result = save(tree, folder / "result.nc")
     page = draw(tree, folder / "report.html")
     findings = from_dataset(tree["checks"].to_dataset())

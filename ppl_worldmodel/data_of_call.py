@@ -8,7 +8,8 @@ import numpy as np
 
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.categories import check_categories
-from ppl_worldmodel.files.data import Data, read_csv
+from ppl_worldmodel.files.data import Data
+from ppl_worldmodel.files.read import read_data
 from ppl_worldmodel.program.ignored import is_ignored
 from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, given_to_simulation
 
@@ -52,7 +53,7 @@ def from_file(
     loaded: Loaded, options: argparse.Namespace, columns: Sequence[str], settings: Mapping[str, Any]
 ) -> Given:
     """The data of the call's file for one program."""
-    file = read_csv(loaded, options.data, columns, series=options.series, given=settings)
+    file = read_data(loaded, options.data, columns, series=options.series, given=settings)
     data = checked(loaded, file.values | dict(settings), settings)
     check_categories(loaded.model, data, file)
     return Given(data, f"the file {options.data} ({'; '.join(file.said)})", False, file)
@@ -105,10 +106,12 @@ def with_labels(loaded: Loaded, file: Data | None) -> Loaded:
     """
     if file is None:
         return loaded
-    coords = {name: labels for name, labels in loaded.coords.items() if name != "time" or not is_real(loaded)}
-    coords |= {name: list(labels) for name, labels in file.coords.items()}
-    for argument, names in file.columns.items():
-        numbered = names.ndim == 1 and names.tolist() == [f"{argument}_{i}" for i in range(names.size)]
+    coords: dict[str, Any] = {
+        name: labels for name, labels in loaded.coords.items() if name != "time" or not is_real(loaded)
+    }
+    coords |= file.coords
+    for names in file.columns.values():
+        numbered = [name.rpartition("_")[2] for name in np.ravel(names)] == [str(i) for i in range(names.size)]
         if names.ndim == 1 and not ("sequence" in coords and (numbered or "sequence" in file.coords)):
             coords["sequence"] = names.tolist()
             break

@@ -161,6 +161,7 @@ def run(
     return tree
 
 
-def _plain(label: object) -> object:
-    """A label as JSON has it: a number, or a date as text."""
-    return label.item() if isinstance(label, (np.integer, np.floating)) else str(label)
+def _plain(labels: object) -> object:
+    """Labels of a file as JSON has them: numbers, or text."""
+    array = np.asarray(labels)
+    return (array if array.dtype.kind in "iuf" else array.astype(str)).tolist()

@@ -22,7 +22,7 @@ def check_categories(model: Callable, data: Mapping[str, Any], file: Data) -> No
         f"expected a whole number, since site '{found.site}' has a discrete distribution (categories count from 0); an empty "
         "cell is a missing value"
     )
-    for argument, names in file.columns.items():
+    for argument, names in file.columns.items() if file.rows.size else ():
         place = _place(np.asarray(file.values[argument][found.step]), found)
         if place is not None:
             rest = place[file.rows.ndim - 1 :]

@@ -20,7 +20,8 @@ class Data(NamedTuple):
     values   {argument: (time, ...)}, (time, series, ...) in long format; NaN where a cell is missing
     columns  {argument: names of its columns, in the shape of one time step (of one series)}
     coords   {"time": labels of the steps, "sequence": names of the series}, as far as the file says them
-    rows     the row number of each step, (time,), or of each step and series, (time, series); 0 where there is none
+    rows     the row number of each step, (time,), or of each step and series, (time, series); 0 where there is none;
+             empty where a file has no rows
     said     sentences: which column is what, and what is missing
     path     of the file
     """

@@ -71,8 +71,13 @@ def parse(cells: Sequence[str]) -> tuple[np.ndarray, int | None]:
     return found.dt.tz_localize(None).to_numpy().astype("datetime64[us]"), None
 
 
-def check_order(name: str, values: np.ndarray, rows: Sequence[int], path: str, of: str = "") -> None:
-    """Raise DataError, naming two rows, where a time stands twice or comes before the one above it; `of` names the series."""
+def check_order(
+    name: str, values: np.ndarray, rows: Sequence[int], path: str, of: str = "", counted: str = "row"
+) -> None:
+    """Raise DataError, naming two rows, where a time stands twice or comes before the one above it.
+
+    of       names the series, if there are several; counted: what `rows` counts
+    """
     for i in np.flatnonzero(np.diff(values.astype(float)) <= 0).tolist():
         here, there = rows[i], rows[i + 1]
         if values[i] == values[i + 1]:
@@ -80,12 +85,12 @@ def check_order(name: str, values: np.ndarray, rows: Sequence[int], path: str, o
                 "" if of else "; several series in one file: name the column that tells them apart, --series COLUMN"
             )
             raise DataError(
-                f"'{path}' has {label(values[i], values)} twice in column '{name}'{of}, in rows {here} and {there}: "
-                f"expected one row a time step{series}; {NOT_TIME}"
+                f"'{path}' has {label(values[i], values)} twice in column '{name}'{of}, in {counted} {here} and {counted} {there}: "
+                f"expected one {counted} a time step{series}; {NOT_TIME}"
             )
         raise DataError(
-            f"'{path}' goes back in time in column '{name}'{of}, from {label(values[i], values)} in row {here} to "
-            f"{label(values[i + 1], values)} in row {there}: sort the rows by '{name}'; {NOT_TIME}"
+            f"'{path}' goes back in time in column '{name}'{of}, from {label(values[i], values)} in {counted} {here} to "
+            f"{label(values[i + 1], values)} in {counted} {there}: sort by '{name}'; {NOT_TIME}"
         )
 
 

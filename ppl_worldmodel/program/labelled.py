@@ -1,15 +1,19 @@
 """What are the states, the steps and the dimensions called?  The labels of a model file on everything that came of it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 
-def labelled(result: xr.DataTree, coords: Mapping[str, Sequence], units: Mapping[str, str]) -> xr.DataTree:
+def labelled(result: xr.DataTree, coords: Mapping[str, Sequence | np.ndarray], units: Mapping[str, str]) -> xr.DataTree:
     """The result with the model file's labels on every dimension that they fit, and its units."""
     found = result.copy()
     for group in found.subtree:
-        fit = {name: list(labels) for name, labels in coords.items() if group.sizes.get(name) == len(labels)}
+        fit: dict[str, Any] = {
+            name: np.asarray(labels) for name, labels in coords.items() if group.sizes.get(name) == len(labels)
+        }
         fit |= {f"{axis}_bis": fit[axis] for axis in ("dim", "state") if axis in fit and f"{axis}_bis" in group.sizes}
         dataset = group.to_dataset(inherit=False).assign_coords(fit)
         for name in set(units) & {str(name) for name in [*dataset.data_vars, *fit]}:

@@ -32,7 +32,7 @@ class Loaded(NamedTuple):
     source: str
     about: str
     truth: dict[str, np.ndarray] | None
-    coords: dict[str, list]
+    coords: dict[str, Any]
     columns: dict[str, str]
     units: dict[str, str]
     module: ModuleType

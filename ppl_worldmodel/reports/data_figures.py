@@ -67,7 +67,8 @@ def _columns(values: xr.DataArray, label: str, several: list[str], first: Sequen
     if not several:
         found = values.transpose("time", ...).values.astype(float)
         inner = list(np.ndindex(*found.shape[1:]))
-        return [Column(found[:, *at], label + (str(list(at)) if at else ""), "", found[:, *at]) for at in inner]
+        axes = [str(dim) for dim in values.dims if dim != "time"]
+        return [Column(found[:, *at], _entry(values, label, axes, at), "", found[:, *at]) for at in inner]
     columns: list[Column] = []
     together = values.transpose("time", "sequence", ...).values.astype(float)
     for series in [*first, *(other for other in range(len(several)) if other not in first)]:
@@ -78,6 +79,13 @@ def _columns(values: xr.DataArray, label: str, several: list[str], first: Sequen
             for column, title, at in zip(each, titles, np.ndindex(*together.shape[2:]), strict=True)
         ]
     return columns
+
+
+def _entry(values: xr.DataArray, label: str, axes: Sequence[str], at: Sequence[int]) -> str:
+    """What one entry of a step is called: by the labels of its axes, where they have some, else by its numbers."""
+    if axes and all(axis in values.coords for axis in axes):
+        return ", ".join(str(values[axis].values[i]) for axis, i in zip(axes, at, strict=True))
+    return label + (str(list(at)) if at else "")
 
 
 def fixed(dataset: xr.Dataset) -> list[Fixed]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.exact import Structure
+from ppl_worldmodel.files.times import label
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -83,9 +84,7 @@ def at_step(step: int, time: np.ndarray | None) -> str:
     """A time step, with its label where there is one: `1970 (t = 99)`."""
     if time is None or not 0 <= step < len(time):
         return f"t = {step}"
-    if time.dtype.kind == "M":
-        return f"{np.datetime_as_string(time[step], unit='D')} (t = {step})"
-    return f"{time[step]:g} (t = {step})" if time.dtype.kind == "f" else f"{time[step]} (t = {step})"
+    return f"{label(time[step], time)} (t = {step})"
 
 
 def place(worst: str, time: np.ndarray | None) -> str:

@@ -61,7 +61,7 @@ def test_a_gap_of_all_series_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (TEXT + "rome,1902,5,50\n", "has 1902 twice in column 'year' of series 'rome', in rows 5 and 6"),
+        (TEXT + "rome,1902,5,50\n", "has 1902 twice in column 'year' of series 'rome', in row 5 and row 6"),
         (TEXT + "rome,1900,5,50\n", "goes back in time in column 'year' of series 'rome', from 1902 in row 5 to 1900"),
         (TEXT + ",1903,5,50\n", "row 6 of .* belongs to no series: its cell in column 'city' is ''"),
         (TEXT.replace("city", "town"), "no column 'city' \\(--series\\): its columns are town, year, y, x"),

@@ -70,9 +70,9 @@ def test_the_call_says_which_column_is_the_time(tmp_path: Path) -> None:
         (
             "year",
             ["1900", "1902", "1901"],
-            "goes back in time in column 'year', from 1902 in row 3 to 1901 in row 4: sort",
+            "goes back in time in column 'year', from 1902 in row 3 to 1901 in row 4: sort by",
         ),
-        ("year", ["1900", "1901", "1901"], "has 1901 twice in column 'year', in rows 3 and 4: .*--series COLUMN"),
+        ("year", ["1900", "1901", "1901"], "has 1901 twice in column 'year', in row 3 and row 4: .*--series COLUMN"),
         ("date", ["2020-01-02", "2020-01-01"], "from 2020-01-02 in row 2 to 2020-01-01 in row 3"),
         ("date", ["3/4/2020", "4/4/2020"], "holds '3/4/2020' in row 2 .* a date such as 2020-03-04.* --column time="),
         ("date", ["2020-01-01", ""], "holds '' in row 3"),
