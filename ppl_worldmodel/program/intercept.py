@@ -2,16 +2,24 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from numpyro import handlers
-from numpyro.distributions import ImproperUniform, LowRankMultivariateNormal, MultivariateNormal, Normal
+from numpyro.distributions import (
+    ImproperUniform,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
+from numpyro.distributions.distribution import validation_enabled
 from numpyro.ops.pytree import PytreeTrace
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.program.afterwards import Afterwards, follow, onwards, with_emissions
 from ppl_worldmodel.program.around import check_around
 from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.sites import (
@@ -33,12 +41,14 @@ class Start(NamedTuple):
     leaves   {index of a leaf of the scan's first carry: of which of them it is computed}
     linked   does the distribution of one of them depend on the value of another?
     observed  observed sites before the scan whose distributions depend on them: what was seen of the first state
+    after     what follows the scan
     """
 
     sites: tuple[str, ...]
     leaves: dict[int, frozenset[str]]
     linked: bool = False
     observed: tuple[str, ...] = ()
+    after: Afterwards = Afterwards()
 
 
 class Beginning(NamedTuple):
@@ -130,6 +140,7 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
     constant: set[int] = set()
     forgetful: set[int] = set()
     direct: set[str] = set()
+    following: list[tuple[Afterwards, frozenset[str]]] = []
 
     def parts(*values: Any) -> tuple[list[Any], dict[str, list[Any]], list[Any]]:
         """The leaves of the first carry, what each site's density is computed from, and all that the step is."""
@@ -141,6 +152,7 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         after, _, _ = run_step(scan.step, jax.tree.unflatten(treedef, copies), first, {}, validate=True)
         constant.update(i for i, leaf in enumerate(jax.tree.leaves(after)) if leaf is copies[i])
         forgetful.update(_forgetful(scan))
+        following.append(follow(model, arguments, scan, dict(zip(sites, values, strict=True))))
         direct.update(name for name, value in zip(sites, values, strict=True) if any(leaf is value for leaf in leaves))
         fresh = [leaf if i in constant else jnp.zeros_like(leaf) for i, leaf in enumerate(leaves)]
         carry, _, inside = run_step(scan.step, jax.tree.unflatten(treedef, fresh), first, {})
@@ -153,7 +165,8 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
     leaves, laws, rest = dependence(parts, *shapes)
     names = list(sites)
     position = {name: i for i, name in enumerate(names)}
-    used = frozenset().union(*rest)
+    after, looked_at = following[-1]
+    used = frozenset().union(*rest) | {position[name] for name in looked_at if name in position}
     needs = {name: frozenset().union(*found) for name, found in laws.items()}
     initial = {
         name
@@ -182,6 +195,7 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         {leaf: found for leaf, found in of.items() if found},
         any(places & needs[name] for name in initial),
         tuple(name for name in needs if name not in sites and places & needs[name]),
+        after,
     )
 
 
@@ -221,7 +235,8 @@ def _is_state_like(site: Sample) -> bool:
 class Intercept(Messenger):
     """Run a program with `on_scan(scan, beginning)` in the place of its scan; the initial state's sites are hidden.
 
-    What the scan would have returned is a placeholder, so that no sample statement may follow it.
+    So are the sites after the scan that depend on the states: what they observe is in the step of the scan that `on_scan` gets,
+    once the program has run to its end. What the scan would have returned is a placeholder.
     """
 
     def __init__(self, model: Callable, start: Start, on_scan: Callable[[Scan, Beginning], None]):
@@ -229,40 +244,55 @@ class Intercept(Messenger):
         self.start, self.on_scan = start, on_scan
         self.found: dict[str, Sample] = {}
         self.values: dict[str, Any] = {}
-        self.scanned = False
+        self.scan: Scan | None = None
 
     def __call__(self, *args, **kwargs):
         self.call = args, kwargs
-        return super().__call__(*args, **kwargs)
+        with ExitStack() as self.unchecked:
+            result = super().__call__(*args, **kwargs)
+        if self.scan is not None:
+            self._read(self.scan)
+        return result
 
     def process_message(self, msg):
         check_statement(msg)
-        if msg["type"] == "sample":
-            if self.scanned:
-                raise NotExactlySolvable(
-                    f"site '{msg['name']}' is sampled after the scan: move it before the scan, or into the step"
-                )
-            if msg["name"] in self.start.sites:
+        start = self.start
+        if msg["type"] == "control_flow":
+            if self.scan is not None:
+                raise NotExactlySolvable("the program has two scans: put both in one step")
+            self.scan = scan_of(msg)
+            msg["value"] = _blank(self.scan)
+            self.unchecked.enter_context(validation_enabled(False))  # what the scan returns here is no value
+            msg["stop"] = True
+        elif self.scan is None and msg["type"] == "sample":
+            if msg["name"] in start.sites:
                 msg["value"] = placeholder(msg["fn"])
-            if msg["name"] in (*self.start.sites, *self.start.observed):
+            if msg["name"] in (*start.sites, *start.observed):
                 self.found[msg["name"]] = met(msg, msg["value"])
                 msg["stop"] = True
-        elif msg["type"] == "control_flow":
-            if self.scanned:
-                raise NotExactlySolvable("the program has two scans: put both in one step")
-            self.scanned = True
-            scan = scan_of(msg)
-            leaves = jax.tree.leaves(scan.init)
-            start = self.start
-            sites, seen = ({name: self.found[name] for name in some} for some in (start.sites, start.observed))
-            direct = {i: name for i in start.leaves for name, site in sites.items() if leaves[i] is site.value}
-            self.on_scan(scan, Beginning(start.leaves, direct, sites, start.linked, seen, self._at))
-            msg["value"] = _blank(scan)
+        elif self.scan is not None and (msg["name"] in start.after.hidden or msg["name"] in start.after.emitted):
+            if msg["type"] == "sample" and msg["value"] is None:
+                msg["value"] = placeholder(msg["fn"])
             msg["stop"] = True
 
     def postprocess_message(self, msg):
         if msg["type"] in ("sample", "param", "plate") and not msg.get("is_observed"):
             self.values[msg["name"]] = msg["value"]
+
+    def _read(self, scan: Scan) -> None:
+        """Hand over the scan, with what is observed after it in its step."""
+        leaves = jax.tree.leaves(scan.init)
+        start = self.start
+        sites, seen = ({name: self.found[name] for name in some} for some in (start.sites, start.observed))
+        direct = {i: name for i in start.leaves for name, site in sites.items() if leaves[i] is site.value}
+        if start.after.emitted:
+            args, kwargs = self.call
+
+            def run(outputs: Any, carry: Any) -> dict[str, Sample]:
+                return onwards(self.fn, args, kwargs, self.values, outputs, carry, scan.length).sites
+
+            scan = with_emissions(scan, start.after, run)
+        self.on_scan(scan, Beginning(start.leaves, direct, sites, start.linked, seen, self._at))
 
     def _at(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Sample]]:
         args, kwargs = self.call

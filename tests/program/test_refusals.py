@@ -138,11 +138,6 @@ def nested(x: Any, y: Any) -> Any:
     return x, None
 
 
-def after(y: Any) -> None:
-    stepping(hidden, discrete_start)(y)
-    numpyro.sample("afterwards", dist.Normal(0.0, 1.0))
-
-
 def twice(y: Any) -> None:
     stepping(hidden, discrete_start)(y)
     stepping(hidden, lambda: 0)(y)
@@ -242,7 +237,6 @@ REFUSED: dict[str, tuple[Callable, str]] = {
     "key of its own": (stepping(own_key, lambda: 0.0), "draws a random key of its own"),
     "masked start": (stepping(random_walk, masked_start), "'x0' is masked at or before time step 0"),
     "scan in the step": (stepping(nested), "a scan or cond inside the scanned step"),
-    "site afterwards": (after, "site 'afterwards' is sampled after the scan"),
     "two scans": (twice, "two scans"),
     "no scan": (no_scan, "no scan over time"),
     "cond": (branches, "branches with numpyro's cond"),
