@@ -21,6 +21,7 @@ from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer.replicated import SAMPLERS, Fitted
 from ppl_worldmodel.program.coordinates import coordinates
+from ppl_worldmodel.program.dotted import with_dotted_sites
 from ppl_worldmodel.program.read import Plan, examine, log_predictive, system_at
 from ppl_worldmodel.program.replay import replay
 from ppl_worldmodel.program.simulate import as_data, parameter_names, simulate
@@ -51,6 +52,7 @@ def calibrate(
     if engine not in SAMPLERS:
         raise DataError(f"there is no engine '{engine}' to calibrate: choose from {', '.join(SAMPLERS)}")
     started = time.perf_counter()
+    model, fitted = with_dotted_sites(model), with_dotted_sites(fitted) if fitted else None
     given = dict(arguments or {})
     key_truth, key_chains = jax.random.split(jax.random.key(seed))
     keys = jax.random.split(key_truth, replications)

@@ -18,6 +18,7 @@ from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.failure import by_fault
 from ppl_worldmodel.files.columns import header_of
 from ppl_worldmodel.files.labels import with_columns
+from ppl_worldmodel.program.dotted import dotted
 from ppl_worldmodel.program.load import check_arguments, load, simulation_arguments
 from ppl_worldmodel.program.simulate import check_length, parameter_names, simulate_series
 from ppl_worldmodel.reports.report import report as draw
@@ -175,7 +176,7 @@ def _parameters(given: str | None) -> dict[str, np.ndarray] | None:
         raise DataError(f'--parameters is not valid JSON ({error}): expected {{"name": value, ...}}') from error
     if not isinstance(values, dict):
         raise DataError('--parameters must be a JSON object: {"name": value, ...}')
-    return {name: np.asarray(value) for name, value in values.items()}
+    return {dotted(name): np.asarray(value) for name, value in values.items()}
 
 
 def status_of(findings: tuple[Finding, ...]) -> int:

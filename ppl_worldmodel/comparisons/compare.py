@@ -21,6 +21,7 @@ from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
 from ppl_worldmodel.comparisons.score import EVIDENCE, Score, score, terms_of
 from ppl_worldmodel.comparisons.stateless import observed_series, stateless
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.program.dotted import with_dotted_names, with_dotted_sites
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.provenance import provenance
 
@@ -71,6 +72,8 @@ def compare(
     if evidence not in EVIDENCE:
         raise DataError(f"there is no evidence '{evidence}': choose from {', '.join(EVIDENCE)}")
     started = time.perf_counter()
+    models = {name: with_dotted_sites(model) for name, model in models.items()}
+    references = {name: with_dotted_names(values) for name, values in (references or {}).items()}
     each = _data_of(models, data)
     keys = jax.random.split(jax.random.key(0) if key is None else key, 2 * len(models) + 1)
 
@@ -81,9 +84,7 @@ def compare(
     fits: dict[str, Fit] = {}
     for number, (name, model) in enumerate(models.items()):
         say(f"{name}: learning ...")
-        fits[name] = fit(
-            model, each[name], keys[2 * number], engine=engine, size=size, reference=(references or {}).get(name)
-        )
+        fits[name] = fit(model, each[name], keys[2 * number], engine=engine, size=size, reference=references.get(name))
     steps = terms_of(next(iter(fits.values()))).shape[-1]
     start = default_first(steps) if first is None else first
     check_first(start, steps, horizon)

@@ -9,6 +9,7 @@ from numpyro.distributions import ImproperUniform
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.exact import Structure
+from ppl_worldmodel.program.dotted import dotted
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.sites import bare, placeholder
@@ -50,7 +51,7 @@ def sites(model: Callable, data: Mapping[str, Any], structure: Structure) -> dic
 
 def dims(name: str, count: int, *, time: bool = False, sequence: int | None = None) -> tuple[str, ...]:
     """Names of the `count` axes of a variable: `time` the first one, `sequence` the one given, else by their numbers."""
-    called = [f"{name}_dim_{i}" for i in range(count)]
+    called = [f"{dotted(name)}_dim_{i}" for i in range(count)]
     if time and count:
         called[0] = "time"
     if sequence is not None:

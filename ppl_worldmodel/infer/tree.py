@@ -8,6 +8,7 @@ beliefs         predicted, filtered, smoothed, dims (time, state), or (time, dim
                 `..._mcse` and `..._ess` where they are Monte Carlo estimates; NaN where an engine was not asked.
                 Attributes (JSON): `factors`, the names of the parts of a state, and `labels`, their values for each finite state
 A program with several independent series has a dim `sequence` before `time`, in its data after it, as the program has them.
+A slash in the name of a site is a point here.
 Attributes of the tree: engine, algorithm, question, family, beliefs_from, key, seconds, dtype, versions, created.
 """
 
@@ -23,6 +24,7 @@ import xarray as xr
 from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.exact.factors import entries
 from ppl_worldmodel.infer.axes import Named, dims, sites
+from ppl_worldmodel.program.dotted import dotted
 from ppl_worldmodel.provenance import provenance
 
 STATES = "states given the parameters"
@@ -56,12 +58,14 @@ def build(
     found = sites(model, data, structure)
     observed = {name: site for name, site in found.items() if site.observed and site.dims and site.value.size}
     constant = {
-        name: _input(name, np.asarray(value), found, structure)
+        dotted(name): _input(name, np.asarray(value), found, structure)
         for name, value in _flat(data).items()
         if not any(_same(value, site.seen) for site in observed.values())
     }
     groups: dict[str, xr.Dataset] = {
-        "posterior": _draws({name: (found[name].dims if name in found else (), v) for name, v in posterior.items()})
+        "posterior": _draws(
+            {dotted(name): (found[name].dims if name in found else (), v) for name, v in posterior.items()}
+        )
     }
     if sample_stats:
         groups["sample_stats"] = _draws({name: ((), values) for name, values in sample_stats.items()})
@@ -70,7 +74,7 @@ def build(
         groups["log_likelihood"] = xr.Dataset(
             {"log_predictive": (("chain", "draw", *lead, "time"), np.asarray(log_predictive))}
         )
-    groups["observed_data"] = xr.Dataset({name: (site.dims, site.seen) for name, site in observed.items()})
+    groups["observed_data"] = xr.Dataset({dotted(name): (site.dims, site.seen) for name, site in observed.items()})
     groups["constant_data"] = xr.Dataset(constant)
     groups["beliefs"] = xr.Dataset(dict(beliefs), attrs=_named(structure, beliefs))
     tree = xr.DataTree.from_dict({name: group for name, group in groups.items() if group.variables})

@@ -15,11 +15,14 @@ import numpy as np
 
 from ppl_worldmodel.catalogue import shipped
 from ppl_worldmodel.errors import DataError, LoadError
+from ppl_worldmodel.program.dotted import dotted, with_dotted_names, with_dotted_sites
 from ppl_worldmodel.program.simulate import as_data, check_length, parameter_names, simulate
 
 
 class Loaded(NamedTuple):
     """A model file.  name, the program, its source text and docstring, and what the file says beside it.
+
+    Slashes in the names of sites are points here, in the program and in all that is said by the names of its sites.
 
     truth    parameter values that the simulated data come from, or None where nobody knows them
     coords   labels of dimensions, {"state": [...], "time": [...]}
@@ -64,9 +67,9 @@ def load(name_or_path: str) -> Loaded:
     truth = getattr(module, "truth", None)
     coords = {key: [_plain(label) for label in labels] for key, labels in getattr(module, "coords", {}).items()}
     return Loaded(
-        name, model, inspect.getsource(module), inspect.getdoc(module) or "",
-        None if truth is None else {key: np.asarray(value) for key, value in truth.items()},
-        coords, dict(getattr(module, "columns", {})), dict(getattr(module, "units", {})), module,
+        name, with_dotted_sites(model), inspect.getsource(module), inspect.getdoc(module) or "",
+        None if truth is None else {dotted(key): np.asarray(value) for key, value in truth.items()},
+        coords, dict(getattr(module, "columns", {})), with_dotted_names(getattr(module, "units", {})), module,
     )  # fmt: skip
 
 
