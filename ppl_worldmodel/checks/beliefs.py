@@ -23,10 +23,12 @@ def findings(
     tolerance: float = 0.05,
     tolerance_sd: float = 0.25,
     converged: Verdict = "agrees",
+    doubt: str = "",
 ) -> list[Finding]:
     """One finding for each kind of belief that both have.
 
     tolerance     in total variation (finite states); tolerance_sd in standard deviations of the reference (Gaussian states).
+    doubt         why nothing can be decided with this reference (see `verdict.judge`)
     Raises DataError if the two results answer different questions.
     """
     if candidate.attrs["question"] != reference.attrs["question"]:
@@ -39,7 +41,9 @@ def findings(
         raise DataError("the two results are about states of different kinds: compare results of the same model")
     scale = tolerance if candidate.attrs["family"] == "FiniteState" else tolerance_sd
     found = [(kind, distances(kind, candidate, reference)) for kind in kinds(candidate)]
-    return [_finding(kind, candidate, reference, each, scale, converged) for kind, each in found if each is not None]
+    return [
+        _finding(kind, candidate, reference, each, scale, converged, doubt) for kind, each in found if each is not None
+    ]
 
 
 def _fewest(kind: str, candidate: xr.DataTree) -> float:
@@ -49,13 +53,19 @@ def _fewest(kind: str, candidate: xr.DataTree) -> float:
 
 
 def _finding(
-    kind: str, candidate: xr.DataTree, reference: xr.DataTree, found: Distances, tolerance: float, converged: Verdict
+    kind: str,
+    candidate: xr.DataTree,
+    reference: xr.DataTree,
+    found: Distances,
+    tolerance: float,
+    converged: Verdict,
+    doubt: str,
 ) -> Finding:
     posterior, each = candidate.children["posterior"].sizes, int(candidate.attrs.get("num_particles", 1))
     verdict, upper, why = judge(
         p=found.p, distance=found.distance, error=found.error, tolerance=tolerance, converged=converged,
         exact_in_the_limit=not candidate.attrs["engine"].startswith("svi"), draws=each * posterior["chain"] * posterior["draw"],
-        ess=_fewest(kind, candidate),
+        ess=_fewest(kind, candidate), doubt=doubt or found.unreached, largest=found.largest,
     )  # fmt: skip
     worst = int(found.distance.argmax())
     return Finding(

@@ -32,18 +32,22 @@ def thinning(draws: np.ndarray) -> int:
 def fractional_ranks(truth: np.ndarray, draws: np.ndarray, seed: int) -> np.ndarray:
     """(rank + u) / (draws + 1), uniform on (0, 1) if calibrated; ties in a random order.
 
-    truth (quantity, replication), draws (quantity, replication, draw).
+    truth (quantity, replication), draws (quantity, replication, draw). NaN where the truth or a draw is not a number.
     """
     random = np.random.default_rng(seed)
     below, same = (draws < truth[..., None]).sum(axis=-1), (draws == truth[..., None]).sum(axis=-1)
     rank = below + random.integers(0, same + 1)
-    return (rank + random.uniform(size=rank.shape)) / (draws.shape[-1] + 1.0)
+    fractions = (rank + random.uniform(size=rank.shape)) / (draws.shape[-1] + 1.0)
+    return np.where(np.isnan(truth) | np.isnan(draws).any(axis=-1), np.nan, fractions)
 
 
 def uniformity(fractions: np.ndarray) -> np.ndarray:
-    """A p-value of the uniformity of each row of fractional ranks (quantity, replication)."""
+    """A p-value of the uniformity of each row of fractional ranks (quantity, replication); NaN where a rank is."""
     ranks = xr.DataArray(fractions, dims=("quantity", "replication"))
-    found = [float(np.ravel(row.azstats.uniformity_test(dim="replication")[0])[0]) for row in ranks]
+    found = [
+        float(np.ravel(row.azstats.uniformity_test(dim="replication")[0])[0]) if np.isfinite(row).all() else np.nan
+        for row in ranks
+    ]
     return np.array(found)
 
 
@@ -52,10 +56,12 @@ def finding(engine: str, names: list[str], p_values: np.ndarray, *, replications
 
     kept  ranks are among so many draws
     """
-    p, worst = joint_p(p_values), int(np.nanargmin(p_values))
+    p, worst = joint_p(p_values), int(np.argmin(p_values))  # of a NaN the place is that of the NaN
     verdict: Verdict = "agrees"
     why = f"ranks of {len(names)} quantities among {kept} draws are uniform over {replications} data sets (joint p = {p:.2g})"
-    if p < ALPHA:
+    if np.isnan(p):
+        verdict, why = "undecided", f"the ranks of {names[worst]} are not numbers"
+    elif p < ALPHA:
         verdict = "disagrees"
         why = f"ranks are not uniform: least so of {names[worst]} (p = {p_values[worst]:.1g}; joint p = {p:.1g})"
     elif kept < FEWEST:

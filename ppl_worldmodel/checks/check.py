@@ -30,8 +30,11 @@ def check(
     tolerance      total variation that still counts as agreement, for beliefs over finite states
     tolerance_sd   the same for continuous quantities, in standard deviations of the reference
     """
-    settings = {"tolerance": tolerance, "tolerance_sd": tolerance_sd, "converged": convergence.converged(candidate)}
-    found: list[Finding] = [*labels.findings(candidate), *convergence.findings(candidate)]
+    settings = {
+        "tolerance": tolerance, "tolerance_sd": tolerance_sd, "converged": convergence.converged(candidate, against),
+        "doubt": convergence.doubt(against) if against is not None else "",
+    }  # fmt: skip
+    found: list[Finding] = [*labels.findings(candidate), *convergence.findings(candidate, against)]
     if against is not None:
         for name in sorted(module.name for module in pkgutil.iter_modules(folder.__path__)):
             function = getattr(importlib.import_module(f"ppl_worldmodel.checks.{name}"), "findings", None)

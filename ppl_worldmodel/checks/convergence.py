@@ -1,8 +1,9 @@
 """Can the draws be trusted at all?  The gate before every other check: R-hat, effective sample sizes, divergences, Pareto k.
 
 Thresholds: R-hat 1.01 and 100 effective draws a chain in bulk and tails (Vehtari et al. 2021, Bayesian Analysis 16); k-hat 0.7
-(Yao et al. 2018, "Yes, but did it work?"). An R-hat that is not a number counts as failed, except where a quantity never varied
-in any chain (a state that is certain). Between 1.01 and 1.05, where chains that are merely short also come, it is `undecided`.
+(Yao et al. 2018, "Yes, but did it work?"). An R-hat that is not a number counts as failed. Between 1.01 and 1.05, where chains that
+are merely short also come, it is `undecided`; so are chains in which a state never varied, unless an exact answer says that it is
+as good as certain: a sampler that cannot move looks the same as one that need not.
 """
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
@@ -10,29 +11,44 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
+from ppl_worldmodel.infer.tree import STATES
 
 RHAT, RHAT_APART, ESS_PER_CHAIN, PARETO_K = 1.01, 1.05, 100, 0.7
 ROUNDING = 1e-13  # relative: a probability that is always 1 may be computed as a little less
 SPREAD = 1.0  # nats: particles whose evidence varies more are too few (Pitt et al. 2012, J. Econometrics 171)
 
 
-def findings(candidate: xr.DataTree) -> list[Finding]:
-    """One finding about the draws of an engine; none for the exact engine, which draws nothing."""
+def findings(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> list[Finding]:
+    """One finding about the draws of an engine; none for the exact engine, which draws nothing.
+
+    reference  an answer to the same question, which tells whether states that never varied are certain
+    """
     if candidate.attrs["engine"] == "exact":
         return []
     if candidate.attrs["engine"] == "smc":
         return [_particles(candidate)]
     if "pareto_k" in candidate.attrs:
         return [_variational(candidate)]
-    return [_markov_chain(candidate)]
+    return [_markov_chain(candidate, reference)]
 
 
-def converged(candidate: xr.DataTree) -> Verdict:
-    """The verdict on the draws. An approximation passes when its ELBO is finite: its bias is another check's question."""
+def converged(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
+    """The verdict on the draws. An approximation passes when its ELBO is finite: its bias is another check's question.
+
+    Of draws whose standard errors mean nothing it is `disagrees`: chains that are apart, or too few particles to tell their error.
+    """
     if candidate.attrs["engine"].startswith("svi"):
         return "agrees" if np.isfinite(candidate.attrs["elbo"]) else "disagrees"
-    (verdict,) = {finding.verdict for finding in findings(candidate)} or {"agrees"}
-    return verdict
+    (verdict,) = {finding.verdict for finding in findings(candidate, reference)} or {"agrees"}
+    return "disagrees" if candidate.attrs["engine"] == "smc" and verdict != "agrees" else verdict
+
+
+def doubt(reference: xr.DataTree) -> str:
+    """Why nothing can be decided against this reference: its own draws have not converged; empty where they have."""
+    if converged(reference) == "agrees":
+        return ""
+    engine = reference.attrs["engine"]
+    return f"the reference, {engine}, has not converged itself: see the row on its convergence"
 
 
 def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
@@ -58,7 +74,7 @@ def _discrete(draws: xr.DataArray) -> bool:
     return bool(np.issubdtype(draws.dtype, np.integer))
 
 
-def _markov_chain(candidate: xr.DataTree) -> Finding:
+def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Finding:
     table = diagnostics(candidate)
     varying = table.isel(entry=np.flatnonzero(table["varies"].values))
     constant = table.sizes["entry"] - varying.sizes["entry"]
@@ -75,11 +91,9 @@ def _markov_chain(candidate: xr.DataTree) -> Finding:
     worst = str(varying["entry"].values[int(np.argmax(rhat))]) if varying.sizes["entry"] else "-"
     verdict: Verdict = "agrees"
     why = f"R-hat at most {rhat.max():.3f}, at least {ess.min():.0f} effective draws of {draws}"
-    if not varying.sizes["entry"] and constant:
-        verdict, why = (
-            "undecided",
-            "no draw ever moved: the states are certain, or the sampler cannot leave where it started",
-        )
+    stuck = _stuck(candidate, reference) if constant and candidate.attrs["question"] == STATES else ""
+    if stuck:
+        verdict, why = "undecided", stuck
     elif rhat.max() > RHAT_APART:
         verdict, why = "disagrees", f"the chains disagree: R-hat {rhat.max():.3f} at {worst} (at most {RHAT})"
     elif rhat.max() > RHAT:
@@ -92,12 +106,47 @@ def _markov_chain(candidate: xr.DataTree) -> Finding:
     elif ess.min() < ESS_PER_CHAIN * chains:
         needed = int(np.ceil(draws * ESS_PER_CHAIN * chains / max(ess.min(), 1.0)))
         verdict, why = "undecided", f"only {ess.min():.0f} effective draws of {draws}; about {needed:,} draws would do"
-    if constant and varying.sizes["entry"]:
-        why += f"; {constant} entries never varied"
+    if constant and not stuck:
+        why += f"; {_numbered(constant)} never varied"
     return Finding(
         candidate.attrs["engine"], "itself", "convergence", int(table.sizes["entry"]), worst, float("nan"), float("nan"),
         float(rhat.max()), float(ess.min()), RHAT, "R-hat", verdict, why,
     )  # fmt: skip
+
+
+def _stuck(candidate: xr.DataTree, reference: xr.DataTree | None) -> str:
+    """Why states that never varied in any draw are no certain ones, in words; empty where they are, or none is seen in a belief.
+
+    The draws of a chain that moves as its other states do would be all alike once in twenty times, or more often, where the
+    reference gives the state at least 1 - 3 / (effective draws).
+    """
+    if "beliefs" not in candidate.children or "smoothed_ess" not in candidate["beliefs"].data_vars:
+        return "some states never varied: they are certain, or the sampler cannot move them"
+    here = candidate["beliefs"].to_dataset()
+    if "state" not in here["smoothed"].dims:
+        return "some states never varied: they are certain, or the sampler cannot move them"
+    share, ess = here["smoothed"].values, here["smoothed_ess"].values
+    never = share.max(axis=-1) >= 1.0
+    if not never.any():
+        return ""
+    count = f"the state never varied at {never.sum()} of {never.size} time steps"
+    there = reference["beliefs"].to_dataset() if reference is not None and "beliefs" in reference.children else None
+    if there is None or "smoothed" not in there or there["smoothed"].shape != share.shape:
+        return f"{count}: it is certain there, or the sampler cannot move it"
+    probability = np.take_along_axis(there["smoothed"].values, share.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+    doubtful = never & ~(probability >= 1.0 - np.minimum(3.0 / ess.min(axis=-1), 0.5))
+    if not doubtful.any():
+        return ""
+    lowest = np.where(doubtful, probability, np.inf)
+    at = np.unravel_index(int(lowest.argmin()), lowest.shape)
+    return (
+        f"{count}, and at {doubtful.sum()} of these the reference is not that certain (probability {probability[at]:.2g} at "
+        f"t = {at[-1]}): the sampler cannot move it there, or does so too seldom"
+    )
+
+
+def _numbered(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _particles(candidate: xr.DataTree) -> Finding:
@@ -108,8 +157,12 @@ def _particles(candidate: xr.DataTree) -> Finding:
     fewest, number, at = float(said["smallest_ess"]), int(said["num_particles"]), f"t = {said['smallest_ess_time']}"
     why = f"at least {fewest:.0f} effective particles of {number} ({at}); log evidence of a replicate +- {spread:.2g} nats"
     verdict: Verdict = "agrees"
-    if said["replicates_lost"] or fewest < ESS_PER_CHAIN or spread > SPREAD:
-        factor = max(ESS_PER_CHAIN / max(fewest, 1.0), spread**2 / SPREAD**2 if np.isfinite(spread) else 10.0, 2.0)
+    if said["replicates_lost"] or not fewest >= ESS_PER_CHAIN or spread > SPREAD:
+        factor = max(
+            ESS_PER_CHAIN / max(fewest, 1.0) if np.isfinite(fewest) else 10.0,
+            spread**2 / SPREAD**2 if np.isfinite(spread) else 10.0,
+            2.0,
+        )
         verdict, why = "undecided", f"{why}; about {int(np.ceil(number * factor)):,} particles would do"
     return Finding(
         said["engine"], "itself", "convergence", int(terms.sizes["time"]), at, float("nan"), float("nan"), fewest,

@@ -1,10 +1,12 @@
-"""How far is one engine's belief from another's, time step by time step, and is it more than Monte Carlo error?
+"""Distances between beliefs, time step by time step, with their Monte Carlo errors: total variation and 2-Wasserstein.
 
 Several independent series are judged together: every time step of every series is one distance.
 
-Finite states: total variation; each probability has a binomial law of its effective number of draws, so that a state that no
-draw visited is no division by zero. Gaussian states: the 2-Wasserstein distance of each dimension's marginal, in standard
-deviations of the reference, the largest over dimensions; z-scores of means and of variances.
+Finite states: total variation; each probability has a binomial law of its effective number of draws. Where (hardly) any draw
+visited a state, that law stands in for the spread, which then says nothing; and where the reference gives the state far more than
+that law allows, it is not known whether the engine is wrong or never got there (`unreached`). Gaussian states: the 2-Wasserstein
+distance of each dimension's marginal, in standard deviations of the reference, the largest over dimensions; z-scores of means and
+of variances. What is no probability and no variance is no distance (NaN); an error that is not known is infinite.
 """
 
 from typing import NamedTuple
@@ -12,14 +14,21 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.verdict import ONE_SIDED, binomial_p, joint_p, two_sided_p
+from ppl_worldmodel.checks.verdict import ALPHA, ONE_SIDED, binomial_p, joint_p, two_sided_p
+from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.infer import beliefs as belief
+
+ROUNDING = 1e-9  # of a probability, of a standard deviation
+FEWEST_REPLICATES = 5.0  # effective ones that reached a state; with fewer their spread is no standard error
 
 
 class Distances(NamedTuple):
     """Of the time steps that both answer: `step` (counted from 0), `distance`, and its standard error, each (asked,).
 
     z is the largest difference in Monte Carlo standard errors, p the joint p-value of all of them.
-    series  of each distance the series it belongs to (counted from 0), None if there is only one; names: what all are called
+    series     of each distance the series it belongs to (counted from 0), None if there is only one; names: what all are called
+    unreached  where the candidate was never seen though the reference is far from excluding it, in words; empty if nowhere
+    largest    that such a distance can be
     """
 
     step: np.ndarray
@@ -28,13 +37,15 @@ class Distances(NamedTuple):
     unit: str
     z: float
     p: float
+    unreached: str = ""
+    largest: float = float("inf")
     series: np.ndarray | None = None
     names: tuple[str, ...] = ()
 
     @property
     def upper(self) -> np.ndarray:
         """Upper 95 % limit of each distance, (asked,)."""
-        return self.distance + ONE_SIDED * self.error
+        return np.minimum(self.distance + ONE_SIDED * self.error, self.largest)
 
     @property
     def worst_series(self) -> list[int]:
@@ -59,21 +70,26 @@ def averaged(tree: xr.DataTree) -> bool:
 
 
 def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Distances | None:
-    """Distances of one kind of belief (predicted, filtered or smoothed); None where one of the two has none."""
+    """Distances of one kind of belief (predicted, filtered or smoothed); None where one of the two has none.
+
+    Raises DataError where both have some, of different axes or lengths.
+    """
     if "beliefs" not in candidate.children or "beliefs" not in reference.children:
         return None
     here, there = candidate.children["beliefs"].to_dataset(), reference.children["beliefs"].to_dataset()
-    if kind not in here or kind not in there or here[kind].dims != there[kind].dims:
+    if kind not in here or kind not in there:
         return None
-    if here[kind].shape != there[kind].shape:
-        return None
-    asked = _answered(kind, here) & _answered(kind, there)
+    if here[kind].dims != there[kind].dims or here[kind].shape != there[kind].shape:
+        raise DataError(
+            f"{kind} beliefs of '{candidate.attrs['engine']}' are {dict(here[kind].sizes)}, those of "
+            f"'{reference.attrs['engine']}' {dict(there[kind].sizes)}: compare results about the same data and states"
+        )
+    asked = belief.asked(kind, here) & belief.asked(kind, there)
     if not asked.any():
         return None
-    if "state" in here[kind].dims:
-        found = _total_variation(kind, here, there, asked, candidate)
-    else:
-        found = _wasserstein(kind, here, there, asked, candidate)
+    of = _total_variation if "state" in here[kind].dims else _wasserstein
+    with np.errstate(invalid="ignore", divide="ignore"):  # what is not a number stays so, and is no agreement
+        found = of(kind, here, there, asked, candidate)
     if "sequence" not in here[kind].dims:
         return found
     labels = there if "sequence" in there.coords else here
@@ -81,32 +97,75 @@ def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Dist
     return found._replace(series=np.nonzero(asked)[0], names=tuple(map(str, names)))
 
 
-def _answered(kind: str, beliefs: xr.Dataset) -> np.ndarray:
-    """Where there is a belief: not where none was asked for, nor where a flat start leaves it undetermined, (..., time)."""
-    found = np.isfinite(beliefs[kind].values).all(axis=-1)
-    if f"{kind}_covariance" in beliefs:
-        found &= np.isfinite(np.diagonal(beliefs[f"{kind}_covariance"].values, axis1=-2, axis2=-1)).all(axis=-1)
-    return found
-
-
 def _total_variation(
     kind: str, here: xr.Dataset, there: xr.Dataset, asked: np.ndarray, candidate: xr.DataTree
 ) -> Distances:
-    share, probability = here[kind].values[asked], there[kind].values[asked]
-    difference = share - probability
-    error = np.hypot(_error(here, kind, "mcse", asked), _error(there, kind, "mcse", asked))
-    counted = not averaged(candidate) and f"{kind}_ess" in here and "num_replicates" not in candidate.attrs
-    if counted:
-        # An indicator that never varied has no effective draws of its own: it gets the smallest of the others.
+    share, probability = (_probabilities(beliefs[kind].values[asked]) for beliefs in (here, there))
+    difference, step = share - probability, np.nonzero(asked)[-1]
+    same = np.abs(difference) <= ROUNDING
+    own, other = _error(here, kind, "mcse", asked, same), _error(there, kind, "mcse", asked, same)
+    unreached = ""
+    if averaged(candidate) or f"{kind}_ess" not in here:
+        error = np.hypot(own, other)
+        z = _scores(difference, error, same)
+        p_each = two_sided_p(z, _freedom(candidate))
+    else:
+        replicates = float(candidate.attrs.get("num_replicates", np.nan))
         ess = here[f"{kind}_ess"].values[asked]
-        effective = np.where(np.isfinite(ess), ess, np.nanmin(ess) if np.isfinite(ess).any() else 1.0)
-        error = np.maximum(error, np.sqrt(probability * (1.0 - probability) / effective))
-    z = _scores(difference, error, probability)
-    p = joint_p(binomial_p(share, probability, effective) if counted else two_sided_p(z, _freedom(candidate)))
+        hardly = _hardly_reached(share, own, ess, replicates)
+        effective = np.where(hardly, _fewest(ess, hardly, replicates), ess)
+        law = np.sqrt(probability * (1.0 - probability) / effective)
+        error = np.hypot(np.where(hardly & ~np.isinf(own), law, np.maximum(own, law)), other)
+        z = _scores(difference, error, same)
+        counted = binomial_p(share, probability, effective)
+        p_each = counted if np.isnan(replicates) else np.where(hardly, counted, two_sided_p(z, _freedom(candidate)))
+        # What the reference excludes must not be seen at all; all else that was hardly seen may just be hard to reach.
+        possible = (probability > ROUNDING) & (probability < 1.0 - ROUNDING)
+        far = hardly & possible & (counted < ALPHA / counted.size)
+        if far.any():
+            unreached = _words(step, share, probability, far)
     return Distances(
-        np.nonzero(asked)[-1], 0.5 * np.abs(difference).sum(axis=-1), 0.5 * error.sum(axis=-1), "total variation",
-        float(np.abs(z).max()), p,
+        step, 0.5 * np.abs(difference).sum(axis=-1), 0.5 * error.sum(axis=-1), "total variation", float(np.abs(z).max()),
+        joint_p(p_each), unreached, 1.0,
     )  # fmt: skip
+
+
+def _probabilities(values: np.ndarray) -> np.ndarray:
+    """The probabilities (asked, state), NaN where they are none: negative, above one, or not of sum one."""
+    wrong = (values < -ROUNDING).any(axis=-1) | (np.abs(values.sum(axis=-1) - 1.0) > 1e-6)
+    return np.where(wrong[..., None], np.nan, values)
+
+
+def _hardly_reached(share: np.ndarray, error: np.ndarray, ess: np.ndarray, replicates: float) -> np.ndarray:
+    """Which states too few draws were in for the spread of these to be a standard error, (asked, state).
+
+    Of a chain: those without any variation. Of a particle filter also those that a few of its replicates carry: of as many equal
+    shares the square of the mean over the mean square.
+    """
+    never = (share <= 0.0) | (share >= 1.0)
+    if np.isnan(replicates):
+        return never
+    rare = np.minimum(share, 1.0 - share)
+    carried = replicates * rare**2 / (rare**2 + replicates * error**2)
+    return never | ~(carried >= FEWEST_REPLICATES)
+
+
+def _fewest(ess: np.ndarray, hardly: np.ndarray, replicates: float) -> np.ndarray:
+    """The fewest effective draws of the states that were reached, at each time step, else at any; without any, one for each
+    independent replicate, (asked, 1)."""
+    some = np.where(hardly | ~np.isfinite(ess), np.inf, ess)
+    each, all_of_them = some.min(axis=-1, keepdims=True), some.min()
+    none = np.nanmax([replicates, 1.0])
+    return np.where(np.isfinite(each), each, all_of_them if np.isfinite(all_of_them) else none)
+
+
+def _words(step: np.ndarray, share: np.ndarray, probability: np.ndarray, far: np.ndarray) -> str:
+    gap = np.where(far, np.abs(share - probability), -1.0)
+    row, state = np.unravel_index(int(gap.argmax()), gap.shape)
+    return (
+        f"hardly any draw ever moved in or out of state {state} at t = {step[row]}, whose probability is "
+        f"{probability[row, state]:.2g} under the reference: the engine is wrong there, or cannot get there with so few draws"
+    )
 
 
 def _wasserstein(
@@ -116,16 +175,22 @@ def _wasserstein(
     variance_here, variance_there = (
         np.diagonal(beliefs[f"{kind}_covariance"].values[asked], axis1=-2, axis2=-1) for beliefs in (here, there)
     )
-    shift, widening, scale = mean_here - mean_there, variance_here - variance_there, np.sqrt(variance_there)
-    mean_error = np.hypot(_error(here, kind, "mcse", asked), _error(there, kind, "mcse", asked))
-    variance_error = np.hypot(_error(here, kind, "variance_mcse", asked), _error(there, kind, "variance_mcse", asked))
-    z = np.stack([_scores(shift, mean_error, mean_there), _scores(widening, variance_error, variance_there)])
-    spread = np.sqrt(np.maximum(variance_here, 0.0)) - scale
+    scale, spread = np.sqrt(variance_there), np.sqrt(variance_here)  # a negative variance has no root, and no distance
+    shift, widening = mean_here - mean_there, variance_here - variance_there
     # A state without variance has no scale of its own: it is right, or infinitely far off.
-    known = scale <= 1e-12 * (1.0 + np.abs(mean_there))
+    size = 1.0 + np.abs(mean_there)
+    known = scale <= 1e-12 * size
     safe = np.where(known, 1.0, scale)
-    right = np.hypot(shift, spread) <= 1e-9 * (1.0 + np.abs(mean_there))
-    distance = np.where(known, np.where(right, 0.0, np.inf), np.hypot(shift, spread) / safe)
+    off = np.where(np.isfinite(mean_there) & np.isfinite(variance_there), np.hypot(shift, spread - scale), np.nan)
+    right = off <= ROUNDING * size
+    distance = np.where(np.isnan(off), np.nan, np.where(known, np.where(right, 0.0, np.inf), off / safe))
+    same_mean = np.where(known, right, np.abs(shift) <= ROUNDING * scale)
+    same_variance = np.where(known, right, np.abs(widening) <= ROUNDING * variance_there)
+    mean_error = np.hypot(*(_error(beliefs, kind, "mcse", asked, same_mean) for beliefs in (here, there)))
+    variance_error = np.hypot(
+        *(_error(beliefs, kind, "variance_mcse", asked, same_variance) for beliefs in (here, there))
+    )
+    z = np.stack([_scores(shift, mean_error, same_mean), _scores(widening, variance_error, same_variance)])
     error = np.where(known, 0.0, np.hypot(mean_error, variance_error / (2.0 * safe)) / safe)
     return Distances(
         np.nonzero(asked)[-1], distance.max(axis=-1), error.max(axis=-1), "standard deviations",
@@ -138,15 +203,18 @@ def _freedom(candidate: xr.DataTree) -> float:
     return float(candidate.attrs.get("num_replicates", np.inf)) - 1.0
 
 
-def _scores(difference: np.ndarray, error: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Differences in their standard errors; one without any error is zero, up to rounding, or infinite."""
-    rounding = np.abs(difference) <= 1e-9 * (1.0 + np.abs(size))
-    exact = np.where(rounding, 0.0, np.copysign(np.inf, difference))
-    return np.where(error > 0, difference / np.where(error > 0, error, 1.0), exact)
+def _scores(difference: np.ndarray, error: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Differences in their standard errors: zero where they are rounding, infinite where there is no error at all."""
+    exact = np.where(np.isnan(difference), np.nan, np.copysign(np.inf, difference))
+    score = np.where(error > 0, difference / np.where(error > 0, error, 1.0), np.where(np.isnan(error), np.nan, exact))
+    return np.where(same, 0.0, score)
 
 
-def _error(beliefs: xr.Dataset, kind: str, what: str, asked: np.ndarray) -> np.ndarray:
-    """Standard errors (asked, state or dim); zero where the quantity is exact, or never varied."""
+def _error(beliefs: xr.Dataset, kind: str, what: str, asked: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Standard errors (asked, state or dim): zero of an exact answer; where the quantity never varied infinite, for it is not
+    known, or zero where it is the `same` as the other's all the same; NaN where it is negative."""
     name = f"{kind}_{what}"
-    shape = beliefs[kind].values[asked].shape
-    return np.nan_to_num(beliefs[name].values[asked]) if name in beliefs else np.zeros(shape)
+    if name not in beliefs:
+        return np.zeros(same.shape)
+    error = beliefs[name].values[asked]
+    return np.where(error < 0, np.nan, np.where(np.isnan(error), np.where(same, 0.0, np.inf), error))

@@ -12,10 +12,20 @@ from ppl_worldmodel.checks.verdict import Finding, Verdict, judge, two_sided_p
 NATS = 0.1  # a Bayes factor of 1.1
 
 
-def findings(candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: float = 0.25) -> list[Finding]:
-    """One finding if the candidate has an ELBO or an estimate, and the reference the exact log evidence of the same question."""
+def findings(
+    candidate: xr.DataTree,
+    reference: xr.DataTree,
+    *,
+    tolerance_sd: float = 0.25,
+    converged: Verdict = "agrees",
+    doubt: str = "",
+) -> list[Finding]:
+    """One finding if the candidate has an ELBO or an estimate, and the reference the exact log evidence of the same question.
+
+    doubt  why nothing can be decided with this reference (see `verdict.judge`)
+    """
     if "log_evidence_mcse" in candidate.attrs and "log_evidence" in reference.attrs:
-        return [_of_particles(candidate, reference)]
+        return [_of_particles(candidate, reference, converged, doubt)]
     if candidate.attrs["engine"] == "exact" and candidate.attrs["question"] == reference.attrs["question"]:
         return _of_recursion(candidate, reference)
     if (
@@ -32,7 +42,14 @@ def findings(candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: fl
     upper = gap + 2.0 * error
     verdict: Verdict = "agrees"
     why = f"KL from the guide to the posterior is at most {upper:.2g} nats"
-    if gap < -4.0 * error - 1e-8 * abs(reference.attrs["log_evidence"]):
+    if not np.isfinite([gap, error]).all() or error < 0:
+        verdict, why = (
+            "undecided",
+            f"the log evidence or the ELBO is not finite (ELBO {candidate.attrs['elbo']:.3g} +- {error:.2g})",
+        )
+    elif doubt:
+        verdict, why = "undecided", doubt
+    elif gap < -4.0 * error - 1e-8 * abs(reference.attrs["log_evidence"]):
         verdict, why = "disagrees", f"the ELBO lies {-gap:.3g} nats above the log evidence, which cannot be"
     elif not gap - 2.0 * error <= tolerance:
         verdict, why = (
@@ -49,15 +66,18 @@ def findings(candidate: xr.DataTree, reference: xr.DataTree, *, tolerance_sd: fl
     ]  # fmt: skip
 
 
-def _of_particles(candidate: xr.DataTree, reference: xr.DataTree) -> Finding:
+def _of_particles(candidate: xr.DataTree, reference: xr.DataTree, converged: Verdict, doubt: str) -> Finding:
     """A particle filter's estimate, which is exact in the limit; its tolerance is what changes a probability by a tenth."""
     said, exact = candidate.attrs, float(reference.attrs["log_evidence"])
     gap, error = np.array([said["log_evidence"] - exact]), np.array([said["log_evidence_mcse"]])
-    z = gap / error if error[0] > 0 else np.where(np.abs(gap) <= 1e-9 * (1.0 + abs(exact)), 0.0, np.inf)
+    rounding = np.isfinite(gap) & (np.abs(gap) <= 1e-9 * (1.0 + abs(exact)))
+    # Without any spread between the replicates, or with a single one, the error is not known; unless there is nothing to know.
+    error = np.where(error > 0, error, np.where(rounding & (error == 0), 0.0, np.inf))
+    z = np.where(rounding, 0.0, gap / np.where(error > 0, error, 1.0))
     p = float(two_sided_p(z, said["num_replicates"] - 1.0)[0])
     verdict, upper, why = judge(
         p=p, distance=np.abs(gap), error=error, tolerance=NATS, exact_in_the_limit=True,
-        draws=int(said["num_replicates"]) * int(said["num_particles"]), converged="agrees",
+        draws=int(said["num_replicates"]) * int(said["num_particles"]), converged=converged, doubt=doubt,
     )  # fmt: skip
     return Finding(
         said["engine"], reference.attrs["engine"], "log evidence", 1, "-", float(np.abs(z)[0]), p, float(np.abs(gap)[0]), upper,
@@ -70,15 +90,15 @@ def _of_recursion(candidate: xr.DataTree, reference: xr.DataTree) -> list[Findin
     if "log_evidence" not in reference.attrs:
         return []
     gap = abs(float(candidate.attrs["log_evidence"]) - float(reference.attrs["log_evidence"]))
-    right = gap <= NATS  # NaN is not
-    why = (
-        f"rounding of {gap:.1g} nats"
-        if right
-        else f"off by {gap:.3g} nats, more than {NATS}: too few digits, or another model"
-    )
+    verdict: Verdict = "agrees" if gap <= NATS else "disagrees"  # NaN is no agreement
+    why = f"rounding of {gap:.1g} nats"
+    if not np.isfinite(float(reference.attrs["log_evidence"])):
+        verdict, why = "undecided", "the log evidence of the reference is not finite"
+    elif verdict == "disagrees":
+        why = f"off by {gap:.3g} nats, more than {NATS}: too few digits, or another model"
     return [
         Finding(
             candidate.attrs["engine"], reference.attrs["engine"], "log evidence", 1, "-", float("nan"), float("nan"), gap, gap,
-            NATS, "nats", "agrees" if right else "disagrees", why,
+            NATS, "nats", verdict, why,
         )
     ]  # fmt: skip

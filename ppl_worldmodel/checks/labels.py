@@ -23,7 +23,7 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
     # One chain, as that of a fitted guide, has no R-hat.
     why = f"{used}; R-hat {before:.3f} as drawn, {after:.3f} relabelled" if np.isfinite([before, after]).all() else used
     verdict: Verdict = "agrees"
-    if unclear > UNCLEAR:
+    if not unclear <= UNCLEAR:  # a share that is not a number is not clear, either
         one, other = np.ravel(said["rivals"])
         verdict = "undecided"
         why = (

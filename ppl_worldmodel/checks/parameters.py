@@ -12,6 +12,8 @@ import xarray as xr
 
 from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p, judge, two_sided_p
 
+CONSTANT = 1e-13  # relative: what varies by less never varied
+
 
 def findings(
     candidate: xr.DataTree,
@@ -19,36 +21,59 @@ def findings(
     *,
     tolerance_sd: float = 0.25,
     converged: Verdict = "agrees",
+    doubt: str = "",
 ) -> list[Finding]:
-    """One finding over all entries of all parameters that both learned."""
+    """One finding over all entries of all parameters that both learned.
+
+    Entries that are the same constant in both, such as the zeros of a Cholesky factor, are left out by name; without any other
+    there is nothing to judge.
+    doubt  why nothing can be decided with this reference (see `verdict.judge`)
+    """
     here, there = candidate["posterior"].to_dataset(), reference["posterior"].to_dataset()
     names = [str(name) for name in here.data_vars if name in there.data_vars]
     if not names:
         return []
-    z, distance, error, labels, ess = [], [], [], [], []
-    for name in names:
-        moments = [_moments(posterior[name]) for posterior in (here, there)]
-        (mean, sd, mean_error, sd_error), (mean_ref, sd_ref, mean_error_ref, sd_error_ref) = moments
-        shift, widening = mean - mean_ref, sd - sd_ref
-        shift_error, widening_error = np.hypot(mean_error, mean_error_ref), np.hypot(sd_error, sd_error_ref)
-        z.append(np.concatenate([(shift / shift_error).ravel(), (widening / widening_error).ravel()]))
-        distance.append((np.hypot(shift, widening) / sd_ref).ravel())
-        error.append((np.hypot(shift_error, widening_error) / sd_ref).ravel())
-        labels.extend(_labels(name, mean.shape))
-        ess.append(np.nanmin(here[name].azstats.ess(method="mean").values))
-    scores, distances = np.concatenate(z), np.concatenate(distance)
-    p = joint_p(two_sided_p(scores))
+    z, distance, error, labels, ess, constant = [], [], [], [], [], []
+    with np.errstate(invalid="ignore", divide="ignore"):  # what is not a number stays so, and is no agreement
+        for name in names:
+            (mean, sd, mean_error, sd_error), (mean_ref, sd_ref, mean_error_ref, sd_error_ref) = (
+                _moments(posterior[name]) for posterior in (here, there)
+            )
+            shift, widening = mean - mean_ref, sd - sd_ref
+            still, still_ref = _constant(here[name]), _constant(there[name])
+            left_out = still & still_ref & (np.abs(shift) <= 1e-9 * (1.0 + np.abs(mean_ref)))
+            mean_error, sd_error, mean_error_ref, sd_error_ref = (
+                _known(each, never)
+                for each, never in (
+                    (mean_error, still), (sd_error, still), (mean_error_ref, still_ref), (sd_error_ref, still_ref)
+                )
+            )  # fmt: skip
+            shift_error, widening_error = np.hypot(mean_error, mean_error_ref), np.hypot(sd_error, sd_error_ref)
+            scale = np.where(still_ref, 0.0, sd_ref)
+            off, kept = np.hypot(shift, widening), ~left_out
+            z.append(np.stack([shift / shift_error, widening / widening_error])[:, kept])
+            distance.append((off / scale)[kept])
+            error.append(np.where(scale > 0, np.hypot(shift_error, widening_error) / scale, np.inf)[kept])
+            every = _labels(name, mean.shape)
+            labels += [label for label, keep in zip(every, kept.ravel(), strict=True) if keep]
+            constant += [label for label, keep in zip(every, kept.ravel(), strict=True) if not keep]
+            ess.append(here[name].azstats.ess(method="mean").values[kept])
+        scores, distances = np.concatenate(z, axis=1), np.concatenate(distance)
+        p = joint_p(two_sided_p(scores))
+    what = f"parameters {', '.join(names)}"
+    if not labels:
+        return []
     approximate = candidate.attrs["engine"].startswith("svi")
     draws = candidate["posterior"].sizes["chain"] * candidate["posterior"].sizes["draw"]
     verdict, upper, why = judge(
         p=p, distance=distances, error=np.concatenate(error), tolerance=tolerance_sd, exact_in_the_limit=not approximate,
-        draws=draws, converged=converged, ess=float(min(ess)),
+        draws=draws, converged=converged, ess=float(np.concatenate(ess).min()), doubt=doubt,
     )  # fmt: skip
     return [
         Finding(
-            candidate.attrs["engine"], reference.attrs["engine"], f"parameters {', '.join(names)}", len(labels),
-            labels[int(distances.argmax())], float(np.abs(scores).max()), p, float(distances.max()), upper, tolerance_sd,
-            "standard deviations", verdict, why,
+            candidate.attrs["engine"], reference.attrs["engine"], what, len(labels), labels[int(distances.argmax())],
+            float(np.abs(scores).max()), p, float(distances.max()), upper, tolerance_sd, "standard deviations", verdict,
+            why + _left_out(constant),
         )
     ]  # fmt: skip
 
@@ -56,18 +81,29 @@ def findings(
 def against_truth(
     candidate: xr.DataTree, truth: Mapping[str, np.ndarray], *, converged: Verdict = "agrees"
 ) -> list[Finding]:
-    """Could the truth be a draw from the posterior?  Its quantile in each marginal, with the coverage of 90 % intervals."""
+    """Could the truth be a draw from the posterior?  Its quantile in each marginal, with the coverage of 90 % intervals.
+
+    Entries that are constant and equal to their true value are left out by name; one that is constant and another disagrees.
+    """
     posterior = candidate["posterior"].to_dataset()
     names = [name for name in truth if name in posterior.data_vars]
     if not names:
         return []
-    quantiles, labels, shifts = [], [], []
-    for name in names:
-        draws = posterior[name].values.reshape(-1, *np.shape(truth[name]))
-        below = (draws < truth[name]).mean(axis=0)
-        quantiles.append(np.ravel(below))
-        shifts.append(np.ravel((draws.mean(axis=0) - truth[name]) / draws.std(axis=0)))
-        labels.extend(_labels(name, np.shape(truth[name])))
+    quantiles, labels, shifts, constant = [], [], [], []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for name in names:
+            true = np.asarray(truth[name], float)
+            draws = posterior[name].values.reshape(-1, *true.shape).astype(float)
+            below = np.where(np.isnan(draws).any(axis=0) | np.isnan(true), np.nan, (draws < true).mean(axis=0))
+            mean, still = draws.mean(axis=0), _constant(posterior[name])
+            kept = ~(still & (np.abs(mean - true) <= 1e-9 * (1.0 + np.abs(true))))
+            quantiles.append(np.where(still & kept, 0.0, below)[kept])
+            shifts.append(((mean - true) / np.where(still, 0.0, draws.std(axis=0)))[kept])
+            every = _labels(name, true.shape)
+            labels += [label for label, keep in zip(every, kept.ravel(), strict=True) if keep]
+            constant += [label for label, keep in zip(every, kept.ravel(), strict=True) if not keep]
+    if not labels:
+        return []
     quantile, shift = np.concatenate(quantiles), np.concatenate(shifts)
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
     p_each = np.maximum(
@@ -76,7 +112,12 @@ def against_truth(
     p = joint_p(p_each)
     covered = int(((quantile >= 0.05) & (quantile <= 0.95)).sum())
     verdict, why = "agrees", f"90 % intervals cover {covered} of {len(labels)} true values (joint p = {p:.2g})"
-    if p < ALPHA:
+    unknown = np.isnan(shift) | np.isnan(p_each)
+    if unknown.any():
+        verdict, why = "undecided", f"the draws or the truth of {labels[int(unknown.argmax())]} are not numbers"
+    elif np.isinf(shift).any():
+        verdict, why = "disagrees", f"{labels[int(np.isinf(shift).argmax())]} never varied, and is not the truth; {why}"
+    elif p < ALPHA:
         verdict, why = "disagrees", f"the truth is implausible under the posterior: {why}"
     if converged != "agrees":
         verdict, why = "undecided", f"the draws have not converged; {why}"
@@ -84,9 +125,27 @@ def against_truth(
         Finding(
             candidate.attrs["engine"], "truth", f"parameters {', '.join(names)}", len(labels), labels[int(p_each.argmin())],
             float(np.abs(shift).max()), p, float(np.abs(shift).max()), float("nan"), float("nan"), "posterior standard deviations",
-            verdict, why,  # type: ignore[arg-type]
+            verdict, why + _left_out(constant),  # type: ignore[arg-type]
         )
     ]  # fmt: skip
+
+
+def _constant(draws: xr.DataArray) -> np.ndarray:
+    """Which entries never varied in any chain, up to rounding; what is infinite or no number did."""
+    low, high = draws.min(("chain", "draw"), skipna=False).values, draws.max(("chain", "draw"), skipna=False).values
+    return np.asarray(high - low <= CONSTANT * np.maximum(np.abs(low), np.abs(high)))
+
+
+def _known(error: np.ndarray, never: np.ndarray) -> np.ndarray:
+    """Standard errors, infinite where they are not known: of what never varied, and of what has none."""
+    return np.where(never | ~(error > 0), np.inf, error)
+
+
+def _left_out(labels: list[str]) -> str:
+    if not labels:
+        return ""
+    named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+    return f"; constant, and left out: {named}"
 
 
 def _moments(draws: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,8 @@ distance is within the tolerance, and is `undecided` if one is not; then it says
 beyond the tolerance needs every one of the limits, so that none is widened for their number (an intersection-union test: Berger
 1982, Technometrics 24).
 An approximation (SVI) is never exact, so it is judged by its distance alone.
+
+Verdicts fail closed: where anything that is judged is not a number, or its Monte Carlo error is not known, nothing agrees.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -58,13 +60,14 @@ class Findings(tuple):
 def joint_p(p_values: np.ndarray) -> float:
     """One p-value from many dependent ones: the Cauchy combination (Liu & Xie 2020, J. Amer. Statist. Assoc. 115).
 
+    NaN where one of them is, or there is none: what is not known is not left out.
     Truncated at LARGE (Fang et al. 2023, Statistica Sinica 33): p-values of discrete draws are often exactly one, and a single
     one of those would outweigh any number of small ones. The level hardly changes: 0.0010 to 0.0013 at 0.001 for 1000 of them.
     """
     p = np.asarray(p_values, float).ravel()
-    p = np.clip(p[np.isfinite(p)], 1e-300, LARGE)
-    if p.size == 0:
+    if p.size == 0 or np.isnan(p).any():
         return float("nan")
+    p = np.clip(p, 1e-300, LARGE)
     terms = np.where(p < 1e-15, 1.0 / (p * np.pi), np.tan((0.5 - p) * np.pi))
     return float(stats.cauchy.sf(terms.mean()))
 
@@ -101,27 +104,48 @@ def judge(
     draws: int,
     converged: Verdict,
     ess: float = float("nan"),
+    doubt: str = "",
+    largest: float = float("inf"),
 ) -> tuple[Verdict, float, str]:
     """(verdict, upper confidence limit of the worst distance, why), from all distances and their standard errors.
 
     converged is the verdict on the draws themselves: chains that are apart say nothing about anything else; chains that are
     merely short may still show a difference, but no agreement. `draws` and `ess`, the fewest effective ones of any quantity, are
-    told.
+    told. An infinite standard error is one that is not known.
+
+    doubt    why nothing can be decided, whatever the numbers say; empty if nothing speaks against a verdict
+    largest  that a distance can be: no upper limit is above it
     """
-    distance, error = np.asarray(distance, float).ravel(), np.nan_to_num(np.asarray(error, float).ravel())
-    upper, lower = float((distance + ONE_SIDED * error).max()), float((distance - limit(distance.size) * error).max())
+    distance, error = np.asarray(distance, float).ravel(), np.asarray(error, float).ravel()
+    if distance.size == 0:
+        return "undecided", float("nan"), "nothing was compared"
+    wrong = np.isnan(distance) | np.isnan(error) | (error < 0)
+    if wrong.any() or np.isnan(p):
+        count = f"{wrong.sum()} of {distance.size} differences are" if wrong.any() else "the joint p-value is"
+        return "undecided", float("nan"), f"{count} not a number{f': {doubt}' if doubt else ''}"
+    wide = float((distance + ONE_SIDED * error).max())
+    upper = min(wide, largest)
+    if doubt:
+        return "undecided", upper, doubt
+    known = np.isfinite(error)
+    lower = float((distance[known] - limit(distance.size) * error[known]).max(initial=-np.inf))
     effective = f", at least {ess:,.0f} effective" if np.isfinite(ess) else ""
     noise = f"standard error {error[int(distance.argmax())]:.2g} from {draws:,} draws{effective}"
     if exact_in_the_limit and converged == "disagrees":
-        return "undecided", upper, "the chains disagree with each other: see the row on convergence"
+        return "undecided", upper, "the draws are no basis for a verdict: see the row on convergence"
     if exact_in_the_limit and p < ALPHA:
         return "disagrees", upper, f"beyond Monte Carlo error (joint p = {_p(p)}; {noise})"
     if not exact_in_the_limit and lower > tolerance:
         return "disagrees", upper, f"the approximation is off by {distance.max():.2g}, more than {tolerance:.2g}"
     if converged != "agrees":
         return "undecided", upper, "the draws are too few, or too alike: see the row on convergence"
+    if not known.all():
+        count = f"of {(~known).sum()} of {error.size} quantities "
+        return "undecided", upper, f"the Monte Carlo error {count}is not known: they never varied"
+    if not np.isfinite(distance).all():
+        return "undecided", upper, "a distance is infinite, and nothing says by chance or not"
     if upper > tolerance:
-        needed = draws * (upper / tolerance) ** 2
+        needed = draws * (wide / tolerance) ** 2
         return (
             "undecided",
             upper,

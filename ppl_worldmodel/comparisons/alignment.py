@@ -42,7 +42,7 @@ class Alignment(NamedTuple):
     @property
     def unclear(self) -> float:
         """The share of draws whose names are not clear."""
-        return float((self.margin < CLEAR).mean())
+        return float((~(self.margin >= CLEAR)).mean())
 
     @property
     def labellings(self) -> list[int]:

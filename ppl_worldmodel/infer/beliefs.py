@@ -19,18 +19,41 @@ FROM_RECURSION = "exact recursion"
 KINDS = ("predicted", "filtered", "smoothed")
 
 
+def asked(kind: str, beliefs: xr.Dataset) -> np.ndarray:
+    """Of which time steps an engine was asked for this kind of belief, (..., time): those of its `<kind>_asked`, else all.
+
+    A belief that was asked for and is not finite is a fault of the engine, and not a step that was left out.
+    """
+    if f"{kind}_asked" in beliefs:
+        return np.broadcast_to(np.asarray(beliefs[f"{kind}_asked"].values, bool), beliefs[kind].shape[:-1])
+    return np.ones(beliefs[kind].shape[:-1], bool)
+
+
+def determined(beliefs: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """`<kind>_asked` of a system whose first state has a flat density: its beliefs are NaN until the data determine it, from then
+    on they are not.
+    """
+    found = {}
+    for kind in KINDS:
+        open_ = np.isnan(beliefs[kind].values).all(axis=-1)
+        until = np.logical_and.accumulate(open_, axis=-1)
+        found[f"{kind}_asked"] = xr.DataArray(~until, dims=beliefs[kind].dims[:-1])
+    return found
+
+
 def of_system(system: System) -> dict[str, xr.DataArray]:
     """The exact beliefs of a system, by name."""
     lead, past = _lead(system), _verbs(system).smooth(system)._asdict()
     if isinstance(system, FiniteState):
         return {kind: xr.DataArray(np.asarray(past[kind]), dims=(*lead, "time", "state")) for kind in KINDS}
     size = system.initial_mean.shape[-1] - system.structure.extra
-    return {kind: xr.DataArray(np.asarray(past[kind])[..., :size], dims=(*lead, "time", "dim")) for kind in KINDS} | {
+    found = {kind: xr.DataArray(np.asarray(past[kind])[..., :size], dims=(*lead, "time", "dim")) for kind in KINDS} | {
         f"{kind}_covariance": xr.DataArray(
             np.asarray(past[f"{kind}_covariance"])[..., :size, :size], dims=(*lead, "time", "dim", "dim_bis")
         )
         for kind in KINDS
     }
+    return found | (determined(found) if system.diffuse is not None else {})
 
 
 def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict[str, xr.DataArray]:
@@ -39,7 +62,7 @@ def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict
         lead = ("sequence",) if draws.ndim == 4 else ()
         dims = ("chain", "draw", *lead, "time", "state")
         indicator = xr.DataArray(draws[..., None] == np.arange(num_states), dims=dims)
-        return _estimated(kind, indicator.astype(float))
+        return _shares(kind, indicator.astype(float))
     lead = ("sequence",) if draws.ndim == 5 else ()
     vectors = xr.DataArray(draws, dims=("chain", "draw", *lead, "time", "dim"))
     centred = vectors - vectors.mean(("chain", "draw"))
@@ -87,6 +110,8 @@ def of_parameter_draws(
             variances = xr.DataArray(np.diagonal(own, axis1=-2, axis2=-1).reshape(each.shape), dims=each.dims)
             spread = _estimated(f"{kind}_variance", variances + centred**2)
             beliefs[f"{kind}_variance_mcse"] = spread[f"{kind}_variance_mcse"]
+    if isinstance(family, LinearGaussian) and family.diffuse is not None:
+        beliefs |= determined(beliefs)
     return beliefs, np.asarray(log_predictive).reshape(chains, length, *np.shape(log_predictive)[1:])
 
 
@@ -119,6 +144,34 @@ def over_draws(
     return jax.tree.unflatten(
         tree, [np.asarray(next(found)) if leaf.size else np.zeros((number, *leaf.shape)) for leaf in leaves]
     )
+
+
+def share_error(share: Any, ess: Any) -> Any:
+    """The standard error of a share of so many effective draws, with two draws of either kind added.
+
+    Without them a share of 0 or 1 would have no error at all, although it is known to about 1 / ess only.
+    Source: Agresti & Coull (1998), The American Statistician 52.
+    """
+    steadier = (share * ess + 2.0) / (ess + 4.0)
+    return np.sqrt(steadier * (1.0 - steadier) / ess)
+
+
+def borrowed(ess: np.ndarray, least: float) -> np.ndarray:
+    """Effective draws (..., time, state), of states without any variation (NaN) the fewest of the others at the same time step,
+    else at any step, else `least`: how well a sampler moves where nothing was seen to move is not known.
+    """
+    filled = np.where(np.isnan(ess), np.inf, ess)
+    each, every = filled.min(axis=-1, keepdims=True), filled.min(initial=np.inf)
+    other = np.where(np.isfinite(each), each, every if np.isfinite(every) else least)
+    return np.where(np.isnan(ess), other, ess)
+
+
+def _shares(name: str, indicator: xr.DataArray) -> dict[str, xr.DataArray]:
+    """The share of the draws (chain, draw, ..., state) in each state, with its standard error and effective draws."""
+    share = indicator.mean(("chain", "draw"))
+    own = indicator.azstats.ess(method="mean").where(indicator.std(("chain", "draw")) > 0)
+    ess = own.copy(data=borrowed(own.values, float(indicator.sizes["chain"])))
+    return {name: share, f"{name}_ess": ess, f"{name}_mcse": share_error(share, ess)}
 
 
 def _estimated(name: str, draws: xr.DataArray) -> dict[str, xr.DataArray]:

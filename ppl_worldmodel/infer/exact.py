@@ -12,13 +12,20 @@ from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState, finite
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer.proper import check_proper
 from ppl_worldmodel.program.read import log_predictive, read
+
+REMEDY = (
+    "give the prior and the noise more similar scales, or the series in units of its own spread (a variance of 1e16 beside a "
+    "noise of 1e-8 leaves no digits)"
+)
 
 
 def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[..., xr.DataTree]:
     """An engine that answers exactly, at the given parameters.
 
-    Raises DataError where an observation is impossible under the model, naming the time step.
+    Raises DataError where an observation is impossible under the model, and where a belief or a log predictive is none (not
+    finite, a covariance that is not positive semi-definite: `infer.proper`), naming the time step.
     """
 
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
@@ -36,6 +43,9 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
                 f"-inf, "
                 "and so is the evidence; check the data there, and the zeros of T and of the emissions"
             )
+        beliefs = belief.of_system(system)
+        check_proper(beliefs, REMEDY)
+        _check_terms(terms)
         return tree.build(
             model=model,
             data=data,
@@ -48,7 +58,7 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
             question=tree.STATES,
             family=type(system).__name__,
             beliefs_from=belief.FROM_RECURSION,
-            beliefs=belief.of_system(system),
+            beliefs=beliefs,
             posterior={name: np.asarray(value)[None, None] for name, value in parameters.items()},
             log_predictive=terms[None, None],
             log_evidence=float(terms.sum()),
@@ -56,3 +66,13 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
         )
 
     return engine
+
+
+def _check_terms(terms: np.ndarray) -> None:
+    """Raise DataError at the first log predictive that is no number, (*sequence, time)."""
+    wrong = np.isnan(terms).any(axis=tuple(range(terms.ndim - 1)))
+    if wrong.any():
+        raise DataError(
+            f"the log predictive density at time step {int(wrong.argmax())} (counted from 0) is not a number: the data do not "
+            f"determine the first state, or digits were lost in the recursion; {REMEDY}"
+        )

@@ -35,7 +35,7 @@ def with_prefixes(
     *,
     bytes_each: int,
 ) -> dict[str, xr.DataArray]:
-    """The filtered and predicted beliefs that these prefixes tell, NaN at all other time steps.
+    """The filtered and predicted beliefs that these prefixes tell, NaN at all other time steps, which `<kind>_asked` tells.
 
     posteriors(keep, keys) draws the states given the observations that are kept, (prefix, time) with one key each: an array
     (prefix, chain, draw, *sequence, time), of vectors with the last axis dim. bytes_each: what one prefix takes.
@@ -57,4 +57,5 @@ def with_prefixes(
         if parts:
             for name, values in of_state_draws(kind, np.stack(parts, axis=time), num_states).items():
                 found[name] = values.assign_coords(time=where[kind]).reindex(time=range(steps)).drop_vars("time")
+            found[f"{kind}_asked"] = xr.DataArray(np.isin(np.arange(steps), where[kind]), dims="time")
     return found

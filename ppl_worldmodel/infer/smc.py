@@ -25,6 +25,7 @@ from numpyro import handlers
 from ppl_worldmodel.errors import DataError, NotExactlySolvable, WorldModelError
 from ppl_worldmodel.exact import LinearGaussian, Structure
 from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer.beliefs import borrowed, share_error
 from ppl_worldmodel.infer.particles import Pass, Summary, bootstrap
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
@@ -129,7 +130,8 @@ def of_replicates(
     """Beliefs from the summaries of the replicates, (replicate, time, sequence, ...), with their Monte Carlo errors.
 
     alive  replicates that still had a possible particle; the others are left out. NaN where none is left.
-    The effective number of draws of a quantity is its variance under the belief over its squared Monte Carlo error.
+    The effective number of draws of a quantity is its variance under the belief over its squared Monte Carlo error; of a state
+    without particles in any replicate it is that of the others, and its error that of none among so many (`share_error`).
     """
 
     def named(values: np.ndarray, *last: str) -> xr.DataArray:
@@ -139,6 +141,8 @@ def of_replicates(
     if "probability" in found:
         share, error = averaged(found["probability"], alive)
         error, ess = steadied(error, share * (1.0 - share))
+        ess = borrowed(ess, float(len(alive)))
+        error = np.fmax(error, share_error(share, ess))
         return {kind: named(share, "state")} | {
             f"{kind}_ess": named(ess, "state"),
             f"{kind}_mcse": named(error, "state"),

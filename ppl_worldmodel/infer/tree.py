@@ -5,7 +5,8 @@ sample_stats    what the sampler noted about each draw
 log_likelihood  log_predictive: log p(y_t | y_1:t-1, parameters), dims (chain, draw, time)
 observed_data   the observed sites' values, NaN where missing or masked; constant_data: the program's other inputs
 beliefs         predicted, filtered, smoothed, dims (time, state), or (time, dim) with `..._covariance` (time, dim, dim_bis);
-                `..._mcse` and `..._ess` where they are Monte Carlo estimates; NaN where an engine was not asked.
+                `..._mcse` and `..._ess` where they are Monte Carlo estimates; NaN where `..._asked` (time,) says that an engine
+                was not asked, or that the data do not determine a belief yet; without it there is one everywhere.
                 Attributes (JSON): `factors`, the names of the parts of a state, and `labels`, their values for each finite state
 A program with several independent series has a dim `sequence` before `time`, in its data after it, as the program has them.
 A slash in the name of a site is a point here.

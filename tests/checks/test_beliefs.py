@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from ppl_worldmodel import read, simulate
 from ppl_worldmodel.checks import beliefs
@@ -131,4 +132,8 @@ def test_steps_that_were_not_asked_are_left_out() -> None:
     candidate = trees.drawn(system, 0, num_draws=10_000)
     candidate["beliefs"]["smoothed"].values[10:] = np.nan
     (found,) = beliefs.findings(candidate, trees.reference(system))
-    assert found.n == 10
+    assert (found.n, found.verdict) == (40, "undecided")
+    assert "30 of 40 differences are not a number" in found.why
+    candidate["beliefs"]["smoothed_asked"] = xr.DataArray(np.arange(40) < 10, dims="time")
+    (found,) = beliefs.findings(candidate, trees.reference(system))
+    assert (found.n, found.verdict) == (10, "agrees")

@@ -102,7 +102,7 @@ def test_a_constant_is_no_failure() -> None:
     tree["posterior"]["theta"].values[..., 0] = 1.0
     found = convergence.findings(tree)[0]
     assert found.verdict == "agrees"
-    assert "1 entries never varied" in found.why
+    assert "1 entry never varied" in found.why
 
 
 def test_the_evidence_bounds_the_elbo() -> None:

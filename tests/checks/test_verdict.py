@@ -58,9 +58,9 @@ def test_the_joint_p_of_shares_keeps_its_level() -> None:
     assert rejected < 0.01 + 4 * np.sqrt(0.01 * 0.99 / 4000)
 
 
-def test_the_joint_p_leaves_out_what_is_not_a_number() -> None:
-    assert joint_p(np.array([0.3, np.nan])) == pytest.approx(0.3)
-    assert np.isnan(joint_p(np.array([np.nan])))
+def test_the_joint_p_of_what_is_not_a_number_is_none() -> None:
+    assert np.isnan(joint_p(np.array([0.3, np.nan])))
+    assert np.isnan(joint_p(np.array([])))
 
 
 def judged(**changes):
@@ -90,3 +90,21 @@ def test_undecided_says_how_many_draws_would_do() -> None:
     # With that many draws both noise and error are smaller by the root of 3.5, and the limit is within the tolerance.
     assert judged(distance=np.array([0.01]) / np.sqrt(3.5), error=np.array([0.05]) / np.sqrt(3.5))[0] == "agrees"
     assert upper > 0.05
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"p": np.nan}, {"distance": np.array([0.01, np.nan]), "error": np.array([0.002, 0.002])}, {"error": np.array([np.nan])},
+     {"error": np.array([-0.002])}, {"error": np.array([np.inf])}, {"distance": np.array([])}, {"doubt": "no basis"}],
+    ids=lambda wrong: next(iter(wrong)),
+)  # fmt: skip
+def test_nothing_agrees_on_what_is_not_a_number_or_not_known(wrong: dict, exact: bool) -> None:
+    verdict, _, why = judged(**wrong, exact_in_the_limit=exact)
+    assert verdict == "undecided", why
+
+
+def test_no_upper_limit_is_above_what_a_distance_can_be() -> None:
+    verdict, upper, why = judged(error=np.array([0.9]), largest=1.0)
+    assert (verdict, upper) == ("undecided", 1.0)
+    assert "draws would" in why
