@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import xarray as xr
 
+from ppl_worldmodel.checks import convergence
+from ppl_worldmodel.comparisons.aligned import in_one_labelling, posterior_mean
 from ppl_worldmodel.engines import ENGINES
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.exact import FiniteState, Structure
@@ -90,21 +92,25 @@ def asked_at(
     if not names:
         return {}, "the program has none"
     say("no truth is known: learning the posterior mean with nuts first ...")
-    return means(learner(loaded.model, data, key), names), "the posterior mean of a NUTS run on these data"
-
-
-def means(learned: xr.DataTree, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The posterior means of the parameters (and not of what the program computes from them)."""
-    found = learned["posterior"].to_dataset().mean(("chain", "draw"))
-    return {name: found[name].values for name in names}
+    (learned,) = in_one_labelling(loaded.model, data, {"nuts": learner(loaded.model, data, key)}, None).values()
+    (gate,) = convergence.findings(learned)
+    if gate.verdict != "agrees":
+        say(f"the chains of this run are no good basis: {gate.why}")
+    apart = "" if gate.verdict == "agrees" else f", whose chains have not converged ({gate.why})"
+    return (
+        posterior_mean(loaded.model, data, learned, names),
+        f"the posterior mean of a NUTS run on these data{apart}",
+    )
 
 
 def centre(
-    loaded: Loaded, names: Sequence[str], results: Mapping[str, xr.DataTree], simulated: bool
+    loaded: Loaded, data: Mapping[str, Any], names: Sequence[str], results: Mapping[str, xr.DataTree], simulated: bool
 ) -> tuple[dict[str, np.ndarray] | None, str]:
-    """Where the exact beliefs of a learned run are drawn, for the eye only: at the truth, else at the posterior mean."""
+    """Where the exact beliefs of a learned run are drawn, for the eye only: at the truth, else at the posterior mean of the
+    results, whose states have the same names (`in_one_labelling`).
+    """
     if simulated and loaded.truth is not None:
         return loaded.truth, "the truth of the simulation"
     if "nuts" not in results:
         return None, "learned"
-    return means(results["nuts"], names), "the posterior mean of NUTS"
+    return posterior_mean(loaded.model, data, results["nuts"], names), "the posterior mean of NUTS"

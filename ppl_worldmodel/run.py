@@ -113,15 +113,17 @@ def run(
             say(f"{name} {failed[-1].why}")
             continue
         say(f"{name}: {results[name].attrs['algorithm']}, {results[name].attrs['seconds']:.1f} s")
-    if not known and (not engines or "exact" in engines):
-        at, parameters_from = centre(loaded, names, results, simulated)
-        if at is not None:
-            exact = exact_engine(parameters=at)(loaded.model, data, keys["exact"])
-            results = {"exact": with_names(exact)} | results
     reference = "exact" if known else "nuts"
     truth = loaded.truth if simulated and not known else None
     if not known:
-        one = attempt("labels", lambda: in_one_labelling(loaded.model, data, results, truth), results)
+        one = attempt("labels", lambda: in_one_labelling(loaded.model, data, results, truth))
+        if one is not None and (not engines or "exact" in engines):
+            at, parameters_from = centre(loaded, data, names, one, simulated)
+            if at is not None:
+                exact = attempt("exact", lambda: exact_engine(parameters=at)(loaded.model, data, keys["exact"]))
+                with_exact = ({} if exact is None else {"exact": exact}) | one
+                one = in_one_labelling(loaded.model, data, with_exact, truth)
+        one = results if one is None else one
         results = {name: with_names(result) for name, result in one.items()}
     findings = [
         finding

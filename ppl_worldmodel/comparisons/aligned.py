@@ -23,6 +23,8 @@ from ppl_worldmodel.program.coordinates import coordinates
 from ppl_worldmodel.program.read import Plan, examine
 from ppl_worldmodel.program.simulate import simulate
 
+LABELLING = "states have one name in all draws"  # attribute of a result that is relabelled, or needs not be
+
 
 def aligned(
     result: xr.DataTree,
@@ -57,21 +59,38 @@ def in_one_labelling(
     model: Callable, data: Mapping[str, Any], results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
 ) -> dict[str, xr.DataTree]:
     """The results of several engines with the same names of the states, if the program leaves these open, and with the axes of the
-    states named in their posteriors.
+    states named in their posteriors. Those that are relabelled already stay as they are, and lend their names to the others.
 
     truth  parameter values whose names are taken; None: those of the first engine that learned parameters
     """
     system, plan = examine(model, data)
     names = relabelling(model, data, system, plan, coordinates(model, data, plan))
-    if names is None or not names.exchangeable:
-        return {name: with_state_axes(result, names) for name, result in results.items()}
     found: dict[str, xr.DataTree] = {}
-    reference: Mapping[str, Any] | xr.DataTree | None = truth
+    told = [result for result in results.values() if "alignment" in result.children]
+    reference: Mapping[str, Any] | xr.DataTree | None = told[0] if told and truth is None else truth
     for name, result in results.items():
-        learned = result.attrs["question"] == PARAMETERS
-        found[name] = aligned(result, model, data, plan, names, reference) if learned else result
-        reference = found[name] if learned and reference is None else reference
-    return {name: with_state_axes(result, names) for name, result in found.items()}
+        learned = names is not None and names.exchangeable and result.attrs["question"] == PARAMETERS
+        if learned and "alignment" not in result.children:
+            assert names is not None
+            result = aligned(result, model, data, plan, names, reference)
+        reference = result if learned and reference is None else reference
+        found[name] = result if "labelling" in result.attrs else with_state_axes(result, names).copy()
+        found[name].attrs["labelling"] = LABELLING
+    return found
+
+
+def posterior_mean(
+    model: Callable, data: Mapping[str, Any], result: xr.DataTree, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The posterior mean of each parameter, of draws in which every state has one name: relabelled first where they are not yet.
+
+    A mean over draws that call the same state by different names is near none of them.
+    names  of the program's parameters (and not of what it computes from them)
+    """
+    if "labelling" not in result.attrs:
+        result = in_one_labelling(model, data, {"it": result}, None)["it"]
+    posterior = result["posterior"].to_dataset()
+    return {name: posterior[name].mean(("chain", "draw")).values for name in names}
 
 
 def _computed(

@@ -8,6 +8,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
 from ppl_worldmodel.checks.convergence import RHAT, RHAT_APART
+from ppl_worldmodel.comparisons.aligned import posterior_mean
 from ppl_worldmodel.comparisons.fit import Fit
 from ppl_worldmodel.comparisons.invariants import invariants, summary
 from ppl_worldmodel.comparisons.stateless import SIMULATED, observed_arguments
@@ -66,20 +67,15 @@ def apart(one: Fit, other: Fit, key: jax.Array) -> StepsToTell | str:
             check_arguments(fit.model, _given(fit), remedy=SIMULATED)
         return steps_to_tell(
             one.model,
-            _means(one),
+            posterior_mean(one.model, one.data, one.result, one.space.names),
             other.model,
-            _means(other),
+            posterior_mean(other.model, other.data, other.result, other.space.names),
             key,
             arguments=_given(one),
             arguments_b=_given(other),
         )
     except WorldModelError as error:
         return str(error)
-
-
-def _means(fit: Fit) -> dict[str, np.ndarray]:
-    posterior = fit.result["posterior"].to_dataset()
-    return {name: posterior[name].mean(("chain", "draw")).values for name in fit.space.names}
 
 
 def _given(fit: Fit) -> dict:

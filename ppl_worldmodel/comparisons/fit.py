@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ppl_worldmodel.comparisons.aligned import aligned
+from ppl_worldmodel.comparisons.aligned import LABELLING, aligned
 from ppl_worldmodel.comparisons.relabelling import Relabelling, relabelling
 from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.errors import NotExactlySolvable
@@ -63,7 +63,8 @@ def fit(
     names = relabelling(model, data, system, plan, space)
     if names is not None and names.exchangeable:
         result = aligned(result, model, data, plan, names, reference)
-    result = with_state_axes(result, names)
+    result = with_state_axes(result, names).copy()
+    result.attrs["labelling"] = LABELLING
     posterior = result["posterior"].to_dataset()
     flatten = jax.jit(jax.vmap(jax.vmap(space.unconstrain)))
     draws = flatten({name: jnp.asarray(posterior[name].values) for name in space.names})

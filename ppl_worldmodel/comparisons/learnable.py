@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from ppl_worldmodel.comparisons.aligned import posterior_mean
 from ppl_worldmodel.comparisons.identifiability import identifiability
 from ppl_worldmodel.comparisons.prior_overlap import overlap, sensitivity
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.infer.tree import PARAMETERS
 from ppl_worldmodel.program.coordinates import coordinates, entry_names
 from ppl_worldmodel.program.read import examine
-from ppl_worldmodel.questions import means
 
 NUM_PRIOR = 1000
 FEW = 2000  # draws of the posterior that are reweighted
@@ -42,7 +42,7 @@ def learnable(
     if not learned:
         return xr.Dataset(attrs={"left_out": "no engine learned the parameters"})
     engine = "nuts" if "nuts" in learned else learned[0]
-    at = means(results[engine], names) if truth is None else truth
+    at = posterior_mean(model, data, results[engine], names) if truth is None else truth
     try:
         found = identifiability(model, data, at, num_prior=NUM_PRIOR, key=key)
     except WorldModelError as error:

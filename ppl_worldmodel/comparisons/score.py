@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from ppl_worldmodel.comparisons.aligned import posterior_mean
 from ppl_worldmodel.comparisons.anneal import anneal
 from ppl_worldmodel.comparisons.bridge import Estimate, bridge
 from ppl_worldmodel.comparisons.criteria import Criteria, criteria
@@ -84,8 +85,7 @@ def _evidence(fit: Fit, terms: np.ndarray, key: jax.Array, method: str) -> Estim
 
 def _sufficient(fit: Fit) -> tuple[Sufficiency | None, str]:
     """The test at the posterior mean of the (relabelled) parameters."""
-    posterior = fit.result["posterior"].to_dataset()
-    means = {name: posterior[name].mean(("chain", "draw")).values for name in fit.space.names}
+    means = posterior_mean(fit.model, fit.data, fit.result, fit.space.names)
     system = system_at(fit.model, fit.data, means, fit.plan)
     series = observed_series(fit.model, fit.data, system.structure)
     if len(series) != 1:
