@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import xarray as xr
 
+from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.commands import json_value, save, settings_of
+from ppl_worldmodel.comparisons.beside import doubts
 from ppl_worldmodel.comparisons.compare import compare as run
 from ppl_worldmodel.comparisons.ranking import Row, ahead
 from ppl_worldmodel.data_of_call import (
@@ -26,12 +28,14 @@ from ppl_worldmodel.data_of_call import (
     with_labels,
 )
 from ppl_worldmodel.errors import WorldModelError
+from ppl_worldmodel.failure import by_fault
 from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.program.labelled import labelled
 from ppl_worldmodel.program.load import Loaded, given_to_simulation, load
 from ppl_worldmodel.reports.comparison_page import comparison_report
 from ppl_worldmodel.reports.comparison_table import as_text
+from ppl_worldmodel.supervisor import FAULT
 from ppl_worldmodel.terminal import err, out, print_result
 from ppl_worldmodel.writing import try_folder
 
@@ -72,6 +76,7 @@ def compare(options: argparse.Namespace) -> int:
         references={models[0].name: models[0].loaded.truth} if given.simulated and models[0].loaded.truth else None,
         fast=options.fast,
         say=lambda line: err.print(line, markup=False, soft_wrap=True),
+        ready=lambda name, result: kept(folder, name, result),
     )
     models = [model._replace(loaded=with_labels(model.loaded, given.file)) for model in models]
     tree = _labelled(found.tree, models)
@@ -84,7 +89,21 @@ def compare(options: argparse.Namespace) -> int:
     result = save(tree, folder / "comparison.nc")
     page = comparison_report(tree, folder / "comparison.html")
     show(tree, json_too=options.json, files={"report": str(page), "result": str(result)})
-    return 0 if ahead(tree.attrs) else 1
+    return status(tree)
+
+
+def kept(folder: Path, name: str, result: xr.DataTree) -> None:
+    """Write what a model learned beside the comparison to come, so that nothing that fails later loses it."""
+    path = save(result, folder / "models" / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', name)}.nc")
+    err.print(f"{name}: learned, kept in {path}", markup=False, soft_wrap=True)
+
+
+def status(tree: xr.DataTree) -> int:
+    """The exit status: 0 one model is ahead, 1 one cannot tell or draws have not converged, 70 something failed by a fault."""
+    findings = from_dataset(tree["checks"].to_dataset()) if "row" in tree["checks"].sizes else ()
+    if any(map(by_fault, findings)):
+        return FAULT
+    return 0 if ahead(tree.attrs) and not doubts(tree["checks"].to_dataset()) else 1
 
 
 def show(tree: xr.DataTree, *, json_too: bool, files: Mapping[str, str]) -> None:
@@ -92,8 +111,11 @@ def show(tree: xr.DataTree, *, json_too: bool, files: Mapping[str, str]) -> None
     if json_too:
         rows = [{key: json_value(value) for key, value in row._asdict().items()} for row in Row.all_of(tree)]
         said = {key: tree.attrs[key] for key in ("by_evidence", "by_prediction")}
+        said["doubts"] = doubts(tree["checks"].to_dataset())
         print_result(json.dumps({"ahead": ahead(tree.attrs) or None, **said, "models": rows, **files}, indent=2))
         return
+    for line in doubts(tree["checks"].to_dataset()):
+        out.print(f"NOT TO BE TRUSTED  {line}", markup=False, soft_wrap=True)
     out.print(as_text(tree, width=out.width), markup=False, soft_wrap=True)
     out.print("\n" + "\n".join(f"{what}  {where}" for what, where in files.items()), markup=False, soft_wrap=True)
 

@@ -37,6 +37,11 @@ def answering(engines: Sequence[str], known: bool, system: System, plan: Plan, s
                 f"the engine '{name}' does not answer about {state} {question}{f' ({why})' if why else ''}: choose from "
                 f"{', '.join(['exact', *answers])}"
             )
+    if not known and engines and not set(engines) & set(answers):
+        raise WorldModelError(
+            "the exact engine answers at given parameters, and these are to be learned: add --known to ask at their values, or an "
+            f"engine that learns them ({', '.join(answers)})"
+        )
     if why and not engines:
         say(f"{why}: engines {', '.join(['exact', *answers])}")
     return [name for name in (["exact", *answers] if known else answers) if not engines or name in engines]

@@ -8,8 +8,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.commands import json_value, status_of, summary
-from ppl_worldmodel.compare_command import show
-from ppl_worldmodel.comparisons.ranking import ahead
+from ppl_worldmodel.compare_command import show, status
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.reports.comparison_page import comparison_report
 from ppl_worldmodel.reports.report import report as draw
@@ -33,7 +32,7 @@ def report(options: argparse.Namespace) -> int:
     if "scores" in tree.children and "models" in tree.children:
         page = comparison_report(tree, page_at)
         show(tree, json_too=options.json, files={"report": str(page)})
-        return 0 if ahead(tree.attrs) else 1
+        return status(tree)
     if "checks" not in tree.children or "engines" not in tree.children:
         raise WorldModelError(
             f"'{path}' is not the result of `worldmodel check` or `worldmodel compare`: it has the groups "

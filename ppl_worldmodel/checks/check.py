@@ -47,7 +47,7 @@ def check(
     if truth is not None and candidate.attrs["question"] == PARAMETERS:
         values = {name: np.asarray(value) for name, value in truth.items()}
         found += parameters.against_truth(candidate, values, converged=convergence.converged(candidate))
-    return Findings(found)
+    return Findings(convergence.settled(found))
 
 
 def as_dataset(findings: tuple[Finding, ...]) -> xr.Dataset:

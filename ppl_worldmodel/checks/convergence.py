@@ -43,6 +43,24 @@ def converged(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> V
     return "disagrees" if candidate.attrs["engine"] == "smc" and verdict != "agrees" else verdict
 
 
+def settled(rows: list[Finding]) -> list[Finding]:
+    """The findings about a guide, whose large k-hat is a warning and no more where the guide was compared and all else agrees.
+
+    k-hat says whether the guide's draws could be reweighted to the posterior. Nothing here reweights them, and it speaks above 0.7
+    about tails that no compared quantity feels: what was compared decides.
+    """
+    others = [row for row in rows if row.unit != "Pareto k-hat"]
+    compared = [row for row in others if row.reference not in ("itself", "truth")]
+    if not compared or any(row.verdict != "agrees" for row in others):
+        return rows
+    return [
+        row._replace(verdict="agrees", why=f"a warning: {row.why}, though all that was compared agrees")
+        if row.unit == "Pareto k-hat" and row.verdict != "agrees" and np.isfinite(row.distance)
+        else row
+        for row in rows
+    ]
+
+
 def doubt(reference: xr.DataTree) -> str:
     """Why nothing can be decided against this reference: its own draws have not converged; empty where they have."""
     if converged(reference) == "agrees":
@@ -175,7 +193,7 @@ def _variational(candidate: xr.DataTree) -> Finding:
     verdict: Verdict = "agrees"
     why = f"Pareto k-hat {k:.2f}: reweighting the guide's draws is reliable"
     if not np.isfinite(k) or k > PARETO_K:
-        verdict, why = "disagrees", f"Pareto k-hat {k:.2f} (at most {PARETO_K}): the guide's tails miss the posterior's"
+        verdict, why = "undecided", f"Pareto k-hat {k:.2f} (at most {PARETO_K}): the guide's tails miss the posterior's"
     if change > 5.0:
         why += f"; the ELBO still rose at the end ({change:.0f} standard errors): more steps may help"
     return Finding(

@@ -87,6 +87,8 @@ def posterior_mean(
     A mean over draws that call the same state by different names is near none of them.
     names  of the program's parameters (and not of what it computes from them)
     """
+    if not names:
+        return {}
     if "labelling" not in result.attrs:
         result = in_one_labelling(model, data, {"it": result}, None)["it"]
     posterior = result["posterior"].to_dataset()

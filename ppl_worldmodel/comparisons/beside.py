@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.checks.check import as_dataset, check, from_dataset
 from ppl_worldmodel.checks.convergence import RHAT, RHAT_APART
 from ppl_worldmodel.comparisons.aligned import posterior_mean
 from ppl_worldmodel.comparisons.fit import Fit
@@ -16,6 +16,7 @@ from ppl_worldmodel.comparisons.steps_to_tell import StepsToTell, steps_to_tell
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.program.load import check_arguments
 
+SIMULATED_STEPS = 5000  # in series as long as the data, two of them at least
 FEW = 250  # draws of a chain: enough for R-hat and quantiles of what names do not touch
 
 
@@ -28,6 +29,20 @@ def trust(fits: Mapping[str, Fit]) -> xr.Dataset:
         for finding in check(fit.result)
     ]
     return as_dataset(tuple(found))
+
+
+def doubts(checks: xr.Dataset) -> list[str]:
+    """What speaks against the scores, a sentence each: draws that have not converged, models or parts that failed.
+
+    checks  the findings as a Dataset
+    """
+    if "row" not in checks.sizes:
+        return []
+    return [
+        f"{finding.candidate}: {'' if finding.quantity == 'run' else 'the draws have not converged: '}{finding.why}"
+        for finding in from_dataset(checks)
+        if finding.quantity in ("convergence", "run") and finding.verdict != "agrees"
+    ]
 
 
 def without_names(fit: Fit) -> xr.Dataset:
@@ -71,11 +86,15 @@ def apart(one: Fit, other: Fit, key: jax.Array) -> StepsToTell | str:
             other.model,
             posterior_mean(other.model, other.data, other.result, other.space.names),
             key,
+            num_steps=(steps := one.result["log_likelihood"]["log_predictive"].sizes["time"]),
+            num_series=max(2, -(-SIMULATED_STEPS // steps)),
             arguments=_given(one),
             arguments_b=_given(other),
         )
     except WorldModelError as error:
         return str(error)
+    except Exception as error:  # a question beside the comparison: it must not cost the comparison
+        return f"it could not be computed ({type(error).__name__}: {error})"
 
 
 def _given(fit: Fit) -> dict:

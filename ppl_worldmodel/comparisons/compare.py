@@ -14,13 +14,16 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.comparisons.beside import apart, trust, without_names
+from ppl_worldmodel.checks.check import as_dataset, from_dataset
+from ppl_worldmodel.checks.verdict import Finding
+from ppl_worldmodel.comparisons.beside import apart, doubts, trust, without_names
 from ppl_worldmodel.comparisons.fit import Fit, fit
 from ppl_worldmodel.comparisons.lfo import check_first, default_first
 from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
 from ppl_worldmodel.comparisons.score import EVIDENCE, Score, score, terms_of
-from ppl_worldmodel.comparisons.stateless import observed_series, stateless
+from ppl_worldmodel.comparisons.stateless import distribution_of, observed_series, stateless
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.failure import row
 from ppl_worldmodel.program.dotted import with_dotted_names, with_dotted_sites
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.provenance import provenance
@@ -54,6 +57,7 @@ def compare(
     references: Mapping[str, Mapping[str, Any]] | None = None,
     fast: bool = False,
     say: Say = lambda line: None,
+    ready: Callable[[str, xr.DataTree], None] = lambda name, result: None,
 ) -> Comparison:
     """Compare models of the same observations.
 
@@ -67,7 +71,10 @@ def compare(
     classic   AIC, BIC, DIC and PSIS-LOO, too
     references  {name: parameter values} whose names of the states are taken, such as a simulation's truth
     fast      a tenth of the draws: to see that it runs, not to decide anything
-    Raises DataError if the models observe different data; NotExactlySolvable for a program that is not read exactly.
+    ready     is given what each model learned (name, result), as soon as it has
+    What fails of one model is a row of `checks` with its reason, and the others go on; if all fail, the first error is raised.
+    Raises DataError if the models observe different data, or one gives them a probability and another a density;
+    NotExactlySolvable for a program that is not read exactly.
     """
     if evidence not in EVIDENCE:
         raise DataError(f"there is no evidence '{evidence}': choose from {', '.join(EVIDENCE)}")
@@ -81,33 +88,77 @@ def compare(
         return number // 10 if fast else number
 
     _check_same(models, each)
+    failed: list[Finding] = []
+    errors: list[Exception] = []
+
+    def fails(what: str, error: Exception) -> None:
+        errors.append(error)
+        failed.append(row(what, error))
+        say(f"{what} {failed[-1].why}")
+
     fits: dict[str, Fit] = {}
     for number, (name, model) in enumerate(models.items()):
         say(f"{name}: learning ...")
-        fits[name] = fit(model, each[name], keys[2 * number], engine=engine, size=size, reference=references.get(name))
+        try:
+            fits[name] = fit(
+                model, each[name], keys[2 * number], engine=engine, size=size, reference=references.get(name)
+            )
+        except Exception as error:
+            fails(name, error)
+            continue
+        ready(name, fits[name].result)
+    if not fits:
+        raise errors[0]
+    trusted = trust(fits)
+    for line in doubts(trusted):
+        say(line)
     steps = terms_of(next(iter(fits.values()))).shape[-1]
     start = default_first(steps) if first is None else first
     check_first(start, steps, horizon)
     scores: dict[str, Score] = {}
-    for number, (name, found) in enumerate(fits.items()):
+    for number, name in enumerate(models):
+        if name not in fits:
+            continue
         say(f"{name}: evidence and leave-future-out scores ...")
-        scores[name] = score(
-            found, keys[2 * number + 1], first=start, horizon=horizon, evidence=evidence, classic=classic, size=size
-        )
-    without, why = _windows(windows, fits, keys[-1])
+        try:
+            scores[name] = score(
+                fits[name],
+                keys[2 * number + 1],
+                first=start,
+                horizon=horizon,
+                evidence=evidence,
+                classic=classic,
+                size=size,
+            )
+        except Exception as error:
+            fails(name, error)
+            continue
+        for what, problem in scores[name].failed.items():
+            fails(f"{name}, {what}", problem)
+    if not scores:
+        raise errors[0]
+    try:
+        without, why = _windows(windows, fits, keys[-1])
+    except Exception as error:  # such as a program that needs its observations to be simulated
+        fails("models without a state", error)
+        without, why = {}, f"models without a state {failed[-1].why}"
     if why:
         say(why)
     tree = rows_of(scores, without, start, horizon)
-    tree["checks"] = xr.DataTree(trust(fits))
     for name, found in fits.items():
         tree[f"models/{name}"] = found.result
         if found.space.size:
-            tree[f"without_names/{name}"] = xr.DataTree(without_names(found))
+            try:
+                tree[f"without_names/{name}"] = xr.DataTree(without_names(found))
+            except Exception as error:
+                fails(f"{name}, what needs no names", error)
+    told = _to_tell(tree, fits, keys[-1])
+    tree["checks"] = xr.DataTree(as_dataset((*from_dataset(trusted), *failed)))
     tree.attrs = {
         "first": start, "horizon": horizon, "steps": steps, "fast": int(fast), "no_windows": why,
         "families": json.dumps({name: type(found.system).__name__ for name, found in fits.items()}),
         "structures": json.dumps({name: repr(found.system) for name, found in fits.items()}),
-        "to_tell": json.dumps(_to_tell(tree, fits, keys[-1])),
+        "to_tell": json.dumps(told),
         **verdicts(tree), "seconds": time.perf_counter() - started, **provenance(),
     }  # fmt: skip
     return Comparison(Row.all_of(tree), tree)
@@ -125,11 +176,15 @@ def _data_of(models: Mapping[str, Callable], data: Mapping[str, Any]) -> dict[st
 
 
 def _check_same(models: Mapping[str, Callable], data: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise DataError unless all programs observe the same numbers."""
+    """Raise DataError unless all programs observe the same numbers, and count or measure them alike."""
     seen: dict[str, list[np.ndarray]] = {}
+    kinds: dict[str, list[tuple[str, str]]] = {}  # site, and what its law gives a value: a probability or a density
     for name, model in models.items():
         series = observed_series(model, data[name], examine(model, data[name])[0].structure)
-        seen[name] = sorted((values for values in series.values()), key=lambda values: (values.shape, values.tobytes()))
+        order = sorted(series, key=lambda site: (series[site].shape, series[site].tobytes()))
+        seen[name] = [series[site] for site in order]
+        laws = {site: distribution_of(model, data[name], site) for site in order}
+        kinds[name] = [(site, "probability" if law.support.is_discrete else "density") for site, law in laws.items()]
     first, *others = seen
     for name in others:
         same = len(seen[name]) == len(seen[first]) and all(
@@ -141,6 +196,13 @@ def _check_same(models: Mapping[str, Callable], data: Mapping[str, Mapping[str, 
                 f"'{first}' and '{name}' observe different data ({shapes[0]} and {shapes[1]}): scores of different data cannot be "
                 "compared; give both the same observations"
             )
+        for (site, kind), (other, other_kind) in zip(kinds[first], kinds[name], strict=True):
+            if kind != other_kind:
+                raise DataError(
+                    f"'{first}' gives each observation of '{site}' a {kind}, '{name}' gives those of '{other}' a {other_kind}: "
+                    "their evidence and scores have different units and cannot be compared; use counts (Poisson, NegativeBinomial) "
+                    "in both, or a continuous law in both"
+                )
 
 
 def _to_tell(tree: xr.DataTree, fits: Mapping[str, Fit], key: jax.Array) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How good is one model?  Evidence, leave-future-out scores, and whether its belief is sufficient, each with its standard error."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,7 +22,10 @@ EVIDENCE = ("bridge", "smc")
 
 
 class Score(NamedTuple):
-    """parameters  how many free numbers are learned; sufficient: None where the test says nothing, and `unsaid` why"""
+    """parameters  how many free numbers are learned; sufficient: None where the test says nothing, and `unsaid` why
+
+    failed  {part: why} of the parts that could not be computed
+    """
 
     parameters: int
     evidence: Estimate
@@ -30,6 +33,7 @@ class Score(NamedTuple):
     criteria: Criteria | None
     sufficient: Sufficiency | None
     unsaid: str = ""
+    failed: Mapping[str, Exception] = {}
 
 
 def score(
@@ -46,19 +50,35 @@ def score(
 
     first, horizon  of the leave-future-out scores; evidence: "bridge" (from the draws) or "smc" (over the data); classic: AIC, BIC,
     DIC and LOO, too
+    A part that fails leaves the others as they are, and is told in `failed`; only the scores themselves may raise.
     """
+    failed: dict[str, Exception] = {}
+
+    def attempt(what: str, work: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return work()
+        except Exception as error:
+            failed[what] = error
+            return otherwise
+
     key_evidence, key_refits = jax.random.split(key)
     terms = terms_of(fit)
     refit = refitted(fit.model, fit.data, fit.plan, fit.space, key_refits, num_warmup=size(400), num_samples=size(500))
     future = leave_future_out(refit, terms.shape[-1], first=first, horizon=horizon, whole=_thinned(terms))
-    sufficient, unsaid = _sufficient(fit)
+    sufficient, unsaid = attempt("test of sufficiency", lambda: _sufficient(fit), (None, "the test failed"))
+    unknown = Estimate(float("nan"), float("nan"), "failed")
+    found = attempt("evidence", lambda: _evidence(fit, terms, key_evidence, evidence), unknown)
+    told = None
+    if classic:
+        told = attempt("classic criteria", lambda: criteria(fit.space, _thinned(fit.draws), _thinned(terms)), None)
     return Score(
         parameters=fit.space.size,
-        evidence=_evidence(fit, terms, key_evidence, evidence),
+        evidence=found,
         lfo=future,
-        criteria=criteria(fit.space, _thinned(fit.draws), _thinned(terms)) if classic else None,
+        criteria=told,
         sufficient=sufficient,
         unsaid=unsaid,
+        failed=failed,
     )
 
 

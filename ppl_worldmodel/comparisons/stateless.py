@@ -43,7 +43,7 @@ def stateless(
         what = f"{structure.sequences} series" if structure.sequences else f"{len(series)} observed sites"
         return {}, f"windows of history are made for one series of one site, and there are {what}"
     (name, values), *_ = series.items()
-    kind = kind_of(_distribution(model, data, name))
+    kind = kind_of(distribution_of(model, data, name))
     if kind is None:
         return (
             {},
@@ -51,7 +51,7 @@ def stateless(
         )
     settings: dict[str, Any] = {}
     if kind == "categorical":
-        settings["num_symbols"] = _symbols(_distribution(model, data, name))
+        settings["num_symbols"] = _symbols(distribution_of(model, data, name))
     else:
         try:
             settings["location"], settings["scale"] = _expected(model, data, name, values, key)
@@ -60,7 +60,8 @@ def stateless(
     return baselines(values, kind=kind, actions=actions_of(data, len(values)), **settings), ""
 
 
-def _distribution(model: Callable, data: Mapping[str, Any], name: str) -> Distribution:
+def distribution_of(model: Callable, data: Mapping[str, Any], name: str) -> Distribution:
+    """The distribution of a site, as one run of the program has it."""
     with handlers.trace() as trace, handlers.seed(rng_seed=0):
         model(**data)
     return trace[name]["fn"]

@@ -17,12 +17,16 @@ def psis(log_ratio: Float[np.ndarray, "*draws"]) -> tuple[Float[np.ndarray, "*dr
     """Normalised log weights of the draws, their upper tail smoothed, and k-hat (above 0.7: too few draws carry the weight).
 
     log_ratio  log of the density that is wanted over the density that the draws are from, up to a constant
-    Equal ratios give equal weights and k-hat 0; ratios that are not finite are not smoothed, and their k-hat is infinite.
+    Equal ratios give equal weights and k-hat 0; ratios that are not finite, or whose largest are all the same (chains that never
+    moved), are not smoothed, and their k-hat is infinite.
     """
     flat = log_ratio.ravel()
     if np.ptp(flat) == 0:
         return np.full(log_ratio.shape, -np.log(flat.size)), 0.0
     if not np.isfinite(flat).all():
         return log_ratio - logsumexp(log_ratio), np.inf
-    smoothed, k = xr.DataArray(-flat, dims="sample").azstats.psislw(dim="sample")
+    try:
+        smoothed, k = xr.DataArray(-flat, dims="sample").azstats.psislw(dim="sample")
+    except ValueError:  # the tail has no spread: there is nothing to fit a Pareto distribution to
+        return log_ratio - logsumexp(log_ratio), np.inf
     return (smoothed.values - logsumexp(smoothed.values)).reshape(log_ratio.shape), float(k)

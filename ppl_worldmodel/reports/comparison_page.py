@@ -83,11 +83,12 @@ def page_of(tree: xr.DataTree) -> str:
     said, scores, pointwise = tree.attrs, tree["scores"].to_dataset(), tree["pointwise"].to_dataset()
     rows, findings = Row.all_of(tree), _findings(tree)
     models = {row.model: tree["models"].children[row.model] for row in rows if row.state}
-    winner, free = ahead(said), comparison_learned.without_names(tree)
+    unsure = [row.candidate for row in findings if row.quantity in ("convergence", "run") and row.verdict != "agrees"]
+    winner, free = "" if unsure else ahead(said), comparison_learned.without_names(tree)
     return template("comparison.html").render(
         title=joined(list(models)),
         ahead=winner,
-        headline=headline(said),
+        headline=_unsure(unsure) if unsure else headline(said),
         by_evidence=signed(said["by_evidence"]),
         by_prediction=signed(said["by_prediction"]),
         to_tell=_to_tell(unpacked(said, "to_tell")),
@@ -145,9 +146,15 @@ def _findings(tree: xr.DataTree) -> Findings:
     return from_dataset(table) if table is not None and "row" in table.sizes else Findings(())
 
 
+def _unsure(models: list[str]) -> str:
+    names = list(dict.fromkeys(models))
+    return f"One cannot tell: what was learned of {joined(names)} is not to be trusted, or failed."
+
+
 def _warnings(findings: Findings) -> list[str]:
     return [
-        f"{finding.candidate}: {finding.why}. Scores of draws that cannot be trusted cannot be trusted either."
+        f"{finding.candidate}: {finding.why}."
+        + ("" if finding.quantity == "run" else " Scores of draws that cannot be trusted cannot be trusted either.")
         for finding in findings
         if finding.verdict != "agrees"
     ]
@@ -166,7 +173,7 @@ def _to_tell(said: Mapping[str, Any]) -> str:
         )
     return (
         f"If {one} is right as fitted, a series of about {said['steps']:,.0f} steps can be expected to tell it from {other}, as "
-        f"fitted: it gains {said['nats']:.3g} nats a step."
+        f"fitted: in series like these, simulated from {one}, it gains {said['nats']:.3g} nats a step."
     )
 
 

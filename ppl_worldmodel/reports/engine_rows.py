@@ -6,11 +6,15 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding
+from ppl_worldmodel.infer.tree import PARAMETERS
 from ppl_worldmodel.reports.names import MINUS, NOTHING, group, number, text
 
+# Two numbers of different questions never stand in one row: at given parameters nothing is paid for learning them.
+GIVEN, LEARNED = "at given parameters (nats)", "over the parameters (nats)"
 _ORDER = (
     "algorithm", "question", "beliefs from", "draws", "warm-up steps", "optimiser steps", "worst R-hat", "fewest effective draws",
-    "effective draws per second", "divergences", "ELBO (nats)", "Pareto k-hat", "log evidence (nats)", "seconds, in all",
+    "effective draws per second", "divergences", f"ELBO {GIVEN}", f"ELBO {LEARNED}", "Pareto k-hat", f"log evidence {GIVEN}",
+    f"log evidence {LEARNED}", "seconds, in all",
     "seconds, sampling or fitting", "random key",
 )  # fmt: skip
 
@@ -34,19 +38,20 @@ def _told(tree: xr.DataTree) -> dict[str, str]:
         "beliefs from": text(said, "beliefs_from"),
         "random key": text(said, "key"),
     }
+    of = LEARNED if text(said, "question") == PARAMETERS else GIVEN
     for name, key, form in (
         ("warm-up steps", "num_warmup", ",.0f"),
         ("optimiser steps", "num_steps", ",.0f"),
-        ("ELBO (nats)", "elbo", ".2f"),
+        (f"ELBO {of}", "elbo", ".2f"),
         ("Pareto k-hat", "pareto_k", ".2f"),
-        ("log evidence (nats)", "log_evidence", ".2f"),
+        (f"log evidence {of}", "log_evidence", ".2f"),
         ("seconds, in all", "seconds", ".1f"),
         ("seconds, sampling or fitting", "seconds_sampling", ".1f"),
     ):
         if key in said:
             found[name] = f"{float(said[key]):{form}}".replace("-", MINUS)
     if "elbo_mcse" in said and "elbo" in said:
-        found["ELBO (nats)"] += f" ± {number(said['elbo_mcse'], 2)}"
+        found[f"ELBO {of}"] += f" ± {number(said['elbo_mcse'], 2)}"
     return found
 
 

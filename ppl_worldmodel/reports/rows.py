@@ -52,8 +52,9 @@ def finding_rows(findings: tuple[Finding, ...], time: np.ndarray | None) -> list
 def _row(finding: Finding, time: np.ndarray | None) -> FindingRow:
     chains = finding.unit == "R-hat"
     p = Number(f"< 1e{MINUS}16", finding.p) if finding.p < 1e-16 else shown(finding.p, ".2g")
+    z = Number("> 1e6", finding.z) if finding.z > 1e6 else shown(finding.z)
     return FindingRow(
         called(finding.candidate), called(finding.reference), finding.quantity, finding.n, place(finding.worst, time),
-        shown(finding.z), p, shown(finding.distance, ".3f" if chains else ""), UNITS.get(finding.unit, finding.unit),
+        z, p, shown(finding.distance, ".3f" if chains else ""), UNITS.get(finding.unit, finding.unit),
         shown(finding.upper), "ESS" if chains else "", shown(finding.tolerance), finding.verdict, finding.why,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from ppl_worldmodel.reports.names import joined, located, number, place
 
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
 _IN_WORDS = {"total variation": "in total variation"}
-_ORDER = ("R-hat", "beliefs", "parameters", "truth", "other", "ELBO", "Pareto k-hat")
+_ORDER = ("R-hat", "beliefs", "parameters", "truth", "other", "ELBO")
 MOST = 5  # so many disagreements are told one by one
 
 
@@ -28,7 +28,7 @@ def sentence(findings: tuple[Finding, ...], time: np.ndarray | None = None) -> s
     time   labels of the time steps, (time,), if there are any
     """
     if not findings:
-        return "Nothing was checked: there is no second engine to compare with."
+        return "Nothing was checked: one answer alone has nothing to be compared with; ask a second engine, too."
     against = [finding for finding in findings if finding.verdict == "disagrees"]
     open_ = [finding for finding in findings if finding.verdict == "undecided"]
     total = len(findings)
@@ -63,8 +63,6 @@ def phrase(finding: Finding, time: np.ndarray | None = None, *, whose: str = "")
     about = _about(finding)
     if about == "R-hat":
         return f"{whose} chains have not converged (R-hat {finding.distance:.3f} at {where})"
-    if about == "Pareto k-hat":
-        return f"{whose} Pareto k-hat is {finding.distance:.2f} (above {finding.tolerance:g})"
     if about == "ELBO":
         side = "below" if finding.distance >= 0 else "above"
         return f"{whose} ELBO is {amount(abs(finding.distance), 'nats')} {side} the log evidence"
@@ -78,7 +76,7 @@ def phrase(finding: Finding, time: np.ndarray | None = None, *, whose: str = "")
 
 
 def _about(finding: Finding) -> str:
-    if finding.unit in ("R-hat", "Pareto k-hat"):
+    if finding.unit == "R-hat":
         return finding.unit
     if finding.quantity == "evidence - ELBO":
         return "ELBO"

@@ -32,7 +32,7 @@ def as_table(findings: tuple[Finding, ...], *, width: int) -> RenderableType:
             "quantity": escape(row.quantity),
             "n": str(row.n),
             "worst": escape(row.worst),
-            "z": number(row.z),
+            "z": score(row.z),
             "distance": f"{number(row.distance)} {UNIT.get(row.unit, row.unit)}",
             "verdict": f"[{STYLE[row.verdict]}]{row.verdict}[/]",
             "why": escape(row.why),
@@ -49,6 +49,11 @@ def as_text(findings: tuple[Finding, ...], width: int = 160) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(as_table(findings, width=width))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def score(z: float) -> str:
+    """A largest difference in standard errors; above a million it says nothing but that there is no such error."""
+    return "> 1e6" if z > 1e6 else number(z)
 
 
 def number(value: float) -> str:

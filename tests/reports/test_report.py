@@ -178,7 +178,7 @@ def finding(verdict: str, candidate: str = "svi", quantity: str = "smoothed beli
 @pytest.mark.parametrize(
     ("verdicts", "told"),
     [
-        ([], "Nothing was checked: there is no second engine to compare with."),
+        ([], "Nothing was checked: one answer alone has nothing to be compared with; ask a second engine, too."),
         (["agrees"], "The only check agrees: beliefs differ by at most 0.4 sd (allowing for Monte Carlo error, 0.5)."),
         (["undecided"], "The only check is undecided: mean-field SVI's smoothed beliefs."),
         (
