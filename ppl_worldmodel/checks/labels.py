@@ -18,17 +18,23 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
         return []
     said, margin = candidate["alignment"].attrs, candidate["alignment"].to_dataset()["margin"]
     unclear, labellings, switches = float(said["unclear"]), np.ravel(said["labellings"]), np.ravel(said["switches"])
-    used = f"{_numbers(labellings)} labellings in the chains, {_numbers(switches)} switches within them"
+    what = "choices of signs" if "sign" in candidate["alignment"].data_vars else "labellings"
+    used = f"{_numbers(labellings)} {what} in the chains, {_numbers(switches)} switches within them"
     before, after = float(said["rhat_before"]), float(said["rhat_after"])
     # One chain, as that of a fitted guide, has no R-hat.
     why = f"{used}; R-hat {before:.3f} as drawn, {after:.3f} relabelled" if np.isfinite([before, after]).all() else used
     verdict: Verdict = "agrees"
     if not unclear <= UNCLEAR:  # a share that is not a number is not clear, either
-        one, other = np.ravel(said["rivals"])
         verdict = "undecided"
+        rivals = np.ravel(said.get("rivals", ()))
+        cannot = (
+            f"states {rivals[0]} and {rivals[1]} cannot be told apart"
+            if rivals.size
+            else "the signs of the factors are unclear"
+        )
         why = (
-            f"states {one} and {other} cannot be told apart in {100 * unclear:.0f} % of the draws, so that averages over draws say "
-            f"nothing about them: look at quantities that need no names; {used}"
+            f"{cannot} in {100 * unclear:.0f} % of the draws, so that averages over draws say nothing about them: look at "
+            f"quantities that need no names; {used}"
         )
     return [
         Finding(

@@ -16,12 +16,13 @@ import xarray as xr
 
 from ppl_worldmodel.comparisons.alignment import Alignment, align, occupancies, relabelled
 from ppl_worldmodel.comparisons.relabelling import Relabelling, relabelling
+from ppl_worldmodel.comparisons.signs import Signs, described, signed, signs, smoothed_means, with_signs
 from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.tree import PARAMETERS
 from ppl_worldmodel.program.coordinates import coordinates
 from ppl_worldmodel.program.read import Plan, examine
-from ppl_worldmodel.program.simulate import simulate
+from ppl_worldmodel.program.simulate import parameter_names, simulate
 
 LABELLING = "states have one name in all draws"  # attribute of a result that is relabelled, or needs not be
 
@@ -55,24 +56,61 @@ def aligned(
     return found
 
 
+def signed_alike(
+    result: xr.DataTree,
+    model: Callable,
+    data: Mapping[str, Any],
+    plan: Plan,
+    free: Signs,
+    reference: Mapping[str, Any] | xr.DataTree | None = None,
+) -> xr.DataTree:
+    """The result of an engine that learned parameters, with the signs of its factors those of the reference in every draw.
+
+    reference  as for `aligned`
+    """
+    posterior = result["posterior"].to_dataset()
+    names = parameter_names(model, data)
+    draws = {name: posterior[name].values for name in names}
+    known = None
+    if isinstance(reference, xr.DataTree):
+        known = reference["alignment"].to_dataset()["reference"].values
+    elif reference is not None:
+        known = smoothed_means(model, data, plan, reference, lead=0)
+    told = signed(model, data, plan, draws, known, pivot=_pivot(result))
+    moved = with_signs(draws, free, told.sign)
+    changed = moved | _computed(model, data, moved, [str(name) for name in posterior.data_vars if name not in moved])
+    found = result.copy()
+    found["posterior"] = xr.DataTree(
+        posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
+    )
+    found["beliefs"] = xr.DataTree(xr.Dataset(of_parameter_draws(model, data, moved)[0], attrs=result["beliefs"].attrs))
+    said = described(told).assign_attrs(rhat_before=worst_rhat(draws), rhat_after=worst_rhat(moved))
+    found["alignment"] = xr.DataTree(said)
+    return found
+
+
 def in_one_labelling(
     model: Callable, data: Mapping[str, Any], results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
 ) -> dict[str, xr.DataTree]:
-    """The results of several engines with the same names of the states, if the program leaves these open, and with the axes of the
-    states named in their posteriors. Those that are relabelled already stay as they are, and lend their names to the others.
+    """The results of several engines with the same names of the states, or signs of the factors, if the program leaves these
+    open, and with the axes of the states named in their posteriors. Those that are relabelled already stay as they are, and lend
+    their names to the others.
 
     truth  parameter values whose names are taken; None: those of the first engine that learned parameters
     """
     system, plan = examine(model, data)
-    names = relabelling(model, data, system, plan, coordinates(model, data, plan))
+    space = coordinates(model, data, plan)
+    names, free = relabelling(model, data, system, plan, space), signs(model, data, system, plan, space)
     found: dict[str, xr.DataTree] = {}
     told = [result for result in results.values() if "alignment" in result.children]
     reference: Mapping[str, Any] | xr.DataTree | None = told[0] if told and truth is None else truth
     for name, result in results.items():
-        learned = names is not None and names.exchangeable and result.attrs["question"] == PARAMETERS
+        learned = result.attrs["question"] == PARAMETERS and (free or (names is not None and names.exchangeable))
         if learned and "alignment" not in result.children:
-            assert names is not None
-            result = aligned(result, model, data, plan, names, reference)
+            if free is not None:
+                result = signed_alike(result, model, data, plan, free, reference)
+            elif names is not None:
+                result = aligned(result, model, data, plan, names, reference)
         reference = result if learned and reference is None else reference
         found[name] = result if "labelling" in result.attrs else with_state_axes(result, names).copy()
         found[name].attrs["labelling"] = LABELLING

@@ -211,7 +211,13 @@ def _to_tell(tree: xr.DataTree, fits: Mapping[str, Fit], key: jax.Array) -> dict
     if len(ranked) < 2:
         return {}
     said = apart(fits[ranked[0]], fits[ranked[1]], key)
-    return {"models": ranked} | ({"unknown": said} if isinstance(said, str) else said._asdict() | {"tells": said.tells})
+    scores = tree["pointwise"].to_dataset()["lfo"]
+    gained = (scores.sel(model=ranked[0]) - scores.sel(model=ranked[1])).values
+    gained = gained[np.isfinite(gained)]
+    seen = {"gained": float(gained.sum()), "scored": int(gained.size)}
+    return {"models": ranked, **seen} | (
+        {"unknown": said} if isinstance(said, str) else said._asdict() | {"tells": said.tells}
+    )
 
 
 def _windows(wanted: bool, fits: Mapping[str, Fit], key: jax.Array) -> tuple[dict[str, np.ndarray], str]:

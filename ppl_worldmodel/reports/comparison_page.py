@@ -171,9 +171,16 @@ def _to_tell(said: Mapping[str, Any]) -> str:
             f"If {one} is right as fitted, no series as short as {said['simulated']:,} steps can be expected to tell it from "
             f"{other}, as fitted."
         )
+    seen = ""
+    if said.get("scored"):  # a result that was saved before has it not
+        seen = (
+            f"; in these data it gained {said['gained']:.3g} nats in {said['scored']:,} steps foretold, "
+            f"{said['gained'] / said['scored']:.2g} a step"
+        )
     return (
         f"If {one} is right as fitted, a series of about {said['steps']:,.0f} steps can be expected to tell it from {other}, as "
-        f"fitted: in series like these, simulated from {one}, it gains {said['nats']:.3g} nats a step."
+        f"fitted: it gains {said['nats']:.3g} nats a step in series that are simulated from it, whose first state is drawn "
+        f"from its prior{seen}."
     )
 
 

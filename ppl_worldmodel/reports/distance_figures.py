@@ -85,8 +85,9 @@ def line(found: Distances) -> Line:
     largest = []
     for values in (found.distance, found.error, found.upper):
         most = np.full(steps.size, -np.inf)
-        np.maximum.at(most, at, values)
-        largest.append(most)
+        with np.errstate(invalid="ignore"):
+            np.maximum.at(most, at, values)
+        largest.append(np.where(np.isfinite(most), most, np.nan))  # an error that is not known is not drawn
     return Line(steps, *largest)
 
 

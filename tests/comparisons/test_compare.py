@@ -20,6 +20,7 @@ from ppl_worldmodel.comparisons.compare import compare
 from ppl_worldmodel.comparisons.score import score
 from ppl_worldmodel.errors import DataError
 
+pytestmark = pytest.mark.slow
 COUNTS = np.array([3, 5, 4, 8, 12, 9, 11, 2, 3, 4, 5, 10, 12, 13, 3, 2, 4, 4, 9, 11], float)
 KEY = jax.random.key(1)
 

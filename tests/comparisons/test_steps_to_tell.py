@@ -108,3 +108,29 @@ def test_models_that_name_their_arguments_alike_need_no_more() -> None:
 
     with pytest.raises(DataError, match="no simulated site stands for"):
         steps_to_tell(nile.model, river, unrelated, {}, KEY, num_steps=50)
+
+
+def test_many_short_series_tell_the_same_rate_of_independent_draws() -> None:
+    found = of_two_states(FREE, [P, P], FREE, [Q, Q], num_steps=50, num_series=60)
+    rate = P @ np.log(P / Q)
+    assert found.simulated == 3000
+    assert abs(found.nats - rate) < 4.0 * found.error < 0.5 * rate
+
+
+def drifting(observations: Any = None, num_steps: int = 50) -> None:
+    """A level that starts at 1000 and wanders."""
+
+    def step(x: Any, y: Any) -> Any:
+        x = numpyro.sample("x", dist.Normal(x, 10.0))
+        numpyro.sample("volume", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    scan(step, jnp.array(1000.0), observations, length=num_steps if observations is None else len(observations))
+
+
+def test_a_drifting_level_is_judged_in_series_as_long_as_the_data() -> None:
+    """Beside a model that knows no drift a long series is foretold ever worse: its rate is none of a short one."""
+    long = steps_to_tell(drifting, {}, noisy, {}, KEY, num_steps=4000)
+    short = steps_to_tell(drifting, {}, noisy, {}, KEY, num_steps=100, num_series=10)
+    assert short.simulated == 1000
+    assert short.nats < 0.2 * long.nats

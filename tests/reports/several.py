@@ -32,7 +32,7 @@ def product(**more) -> xr.DataTree:
     """Six states of two parts in one series."""
     rng = np.random.default_rng(5)
     truth = {kind: rng.dirichlet(np.ones(6), trees.STEPS) for kind in trees.KINDS}
-    found = {kind: p + 0.002 * rng.normal(size=p.shape) for kind, p in truth.items()}
+    found = {kind: _near(p, rng) for kind, p in truth.items()}
     return _run(truth, found, ("time", "state"), PARTS, 0, **more)
 
 
@@ -40,7 +40,7 @@ def product_series(count: int = 4, **more) -> xr.DataTree:
     """Six states of two parts in each of several series."""
     rng = np.random.default_rng(6)
     truth = {kind: rng.dirichlet(np.ones(6), (count, trees.STEPS)) for kind in trees.KINDS}
-    found = {kind: p + 0.002 * rng.normal(size=p.shape) for kind, p in truth.items()}
+    found = {kind: _near(p, rng) for kind, p in truth.items()}
     return _run(truth, found, ("sequence", "time", "state"), PARTS, count, **more)
 
 
@@ -56,6 +56,7 @@ def gaussian_series(count: int = 5, dims: int = 1, **more) -> xr.DataTree:
     exact, found = xr.Dataset(), xr.Dataset()
     for kind, (values, spread) in undetermined.items():
         exact[kind], exact[f"{kind}_covariance"] = (lead, values), ((*lead, "dim_bis"), spread)
+        exact[f"{kind}_asked"] = (lead[:-1], np.isfinite(values).all(axis=-1))
         found[kind], found[f"{kind}_covariance"] = (lead, mean[kind] + 0.01), ((*lead, "dim_bis"), covariance)
         for name in ("mcse", "variance_mcse"):
             found[f"{kind}_{name}"] = (lead, np.full(values.shape, 0.01))
@@ -63,10 +64,17 @@ def gaussian_series(count: int = 5, dims: int = 1, **more) -> xr.DataTree:
     return _tree(exact, found, "LinearGaussian", "nuts", states, count, **more)
 
 
+def _near(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Probabilities that are off by a little."""
+    off = np.abs(p + 0.002 * rng.normal(size=p.shape))
+    return off / off.sum(axis=-1, keepdims=True)
+
+
 def _run(truth: dict, found: dict, dims: tuple, parts: dict, count: int, **more) -> xr.DataTree:
     exact = xr.Dataset({kind: (dims, p) for kind, p in truth.items()}, attrs=parts)
     sampled = xr.Dataset({kind: (dims, p) for kind, p in found.items()}, attrs=parts)
     for kind, p in found.items():
+        sampled[f"{kind}_asked"] = (dims[:-1], np.isfinite(p).all(axis=-1))
         sampled[f"{kind}_mcse"] = (dims, np.where(np.isnan(p), np.nan, 0.004))
         sampled[f"{kind}_ess"] = (dims, np.where(np.isnan(p), np.nan, 10_000.0))
     states = np.random.default_rng(8).integers(2, size=(4, 500, *([count] if count else []), trees.STEPS))

@@ -28,7 +28,8 @@ def finite_known(num_states: int = 2, prefixes: tuple[int, ...] = (5, 12), **mor
         log_evidence=-9.5,
     )
     states = rng.integers(num_states, size=(4, 500, STEPS))
-    noise = {kind: truth[kind] + 0.004 * rng.normal(size=truth[kind].shape) for kind in KINDS}
+    noise = {kind: np.abs(truth[kind] + 0.004 * rng.normal(size=truth[kind].shape)) for kind in KINDS}
+    noise = {kind: each / each.sum(axis=-1, keepdims=True) for kind, each in noise.items()}
     noise["filtered"][~np.isin(np.arange(STEPS), prefixes)] = np.nan
     sampled = _tree("gibbs", STATES, FROM_STATES, "FiniteState", _finite(noise, error=0.004), {"state": states})
     return run({"exact": exact, "gibbs": sampled}, "known", **more)
@@ -112,7 +113,8 @@ def run(engines: dict[str, xr.DataTree], mode: str, first: int | None = None, **
 
 
 def _finite(probability: dict[str, np.ndarray], error: float | None = None) -> xr.Dataset:
-    found = {kind: (("time", "state"), p) for kind, p in probability.items()}
+    found: dict = {kind: (("time", "state"), p) for kind, p in probability.items()}
+    found |= {f"{kind}_asked": ("time", np.isfinite(p).all(axis=-1)) for kind, p in probability.items()}
     if error is not None:
         for kind, p in probability.items():
             found[f"{kind}_mcse"] = (("time", "state"), np.where(np.isnan(p), np.nan, error))
