@@ -70,7 +70,10 @@ def doubt(reference: xr.DataTree) -> str:
 
 
 def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
-    """R-hat, bulk and tail ESS of every entry of the posterior, stacked: dims (entry,), coordinate `entry` says which."""
+    """R-hat, bulk and tail ESS of every entry of the posterior, stacked: dims (entry,), coordinate `entry` says which.
+
+    R-hat is NaN where a draw is not finite.
+    """
     columns: dict[str, list[np.ndarray]] = {"rhat": [], "ess_bulk": [], "ess_tail": [], "varies": []}
     labels: list[str] = []
     for name, draws in candidate["posterior"].to_dataset().data_vars.items():
@@ -79,7 +82,9 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
             size = abs(values).max(("chain", "draw")).values
             # What is infinite or no number has no standard deviation, and counts as varying.
             columns["varies"].append(np.ravel(~(values.std(("chain", "draw")).values <= ROUNDING * size)))
-            columns["rhat"].append(np.ravel(values.azstats.rhat().values))
+            # R-hat is one of ranks, and would pass over a few draws that are no numbers.
+            finite = np.isfinite(values.values).all(axis=(0, 1))
+            columns["rhat"].append(np.ravel(np.where(finite, values.azstats.rhat().values, np.nan)))
             columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
             columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))
         labels.extend(f"{name}{list(index) if index else ''}" for index in np.ndindex(*draws.shape[2:]))
