@@ -35,7 +35,7 @@ _CALLS = ("jit", "pjit", "closed_call", "core_call", "core_closed_call", "remat"
 _WORDS = {
     "mul": "a product of two values that depend on it (`mul`)",
     "dot_general": "a product of two arrays that depend on it (`dot_general`)",
-    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), "a comparison with it "),
+    **{name: f"a comparison with it (`{name}`)" for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     "div": "a division by a value that depends on it (`div`)",
     "select_n": "a choice that depends on it (`select_n`)",
     "gather": "an index that depends on it (`gather`)",
@@ -57,8 +57,7 @@ class Operation(NamedTuple):
     def words(self) -> str:
         name = self.equations[-1].primitive.name
         caller = library_call(*self.equations)
-        words = _WORDS.get(name, f"`{name}`")
-        return words if caller is None or caller == name else f"`{caller}` ({words.replace('`', '')})"
+        return _WORDS.get(name, f"`{name}`") if caller is None or caller == name else f"`{caller}` ({name})"
 
     def line(self) -> Line | None:
         return where(*self.equations)
@@ -122,8 +121,8 @@ class _Walk:
             given = [None if isinstance(atom, Literal) else of.get(atom) for atom in equation.invars]
             values = [atom.val if isinstance(atom, Literal) else known.get(atom) for atom in equation.invars]
             if all(degrees is None for degrees in given):
-                if equation.primitive.name in ("convert_element_type", "broadcast_in_dim", "copy", "reshape"):
-                    known |= {equation.outvars[0]: values[0]} if values[0] is not None else {}
+                if values and _is_concrete(values[0]) and (value := _handed(equation, values[0])) is not None:
+                    known[equation.outvars[0]] = value
                 continue
             found = self.equation(equation, given, values, calls)
             of.update((atom, out) for atom, out in zip(equation.outvars, found, strict=True) if out is not None)
@@ -236,6 +235,15 @@ def _scalars(jaxpr: Any, consts: Any) -> dict[Any, Any]:
         for atom, value in zip(jaxpr.constvars, consts, strict=True)
         if not isinstance(value, jax.core.Tracer) and np.ndim(value) == 0
     }
+
+
+def _handed(equation: Any, value: Any) -> Any:
+    """What a scalar of known value becomes, where it is only spread or converted; None of any other operation."""
+    if equation.primitive.name in ("broadcast_in_dim", "reshape", "copy"):
+        return value
+    if equation.primitive.name == "convert_element_type" and np.dtype(equation.params["new_dtype"]).kind in "biuf":
+        return np.asarray(value).astype(equation.params["new_dtype"])
+    return None
 
 
 def _is_identity(name: str, values: list[Any]) -> bool:

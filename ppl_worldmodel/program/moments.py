@@ -64,7 +64,7 @@ def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:
     fn, shape = bare(site.fn), site.fn.shape()
     if site.scale is not None:
         raise NotExactlySolvable(
-            f"site '{site.name}' has a scaled density (handlers.scale): a Gaussian step cannot have one"
+            f"site '{site.name}' has a scaled density (handlers.scale): a Gaussian step cannot have one{at(site)}"
         )
     flat = partial(_flat, batch=batch, shape=shape, event_dim=site.fn.event_dim)
     flat_mean = (
@@ -87,10 +87,15 @@ def gaussian(site: Sample, batch: Batch) -> tuple[Array, Array, Array]:
         covariance = (rows * matrix[..., :, :, None, :]).reshape(*mean.shape, size)
     else:
         raise NotExactlySolvable(
-            f"site '{site.name}' is {kind(site.fn)}: beside a continuous state only Gaussian sites are read exactly"
+            f"site '{site.name}' is {kind(site.fn)}: beside a continuous state only Gaussian sites are read exactly{at(site)}"
         )
     value = jnp.where(unmasked(site.fn, shape), site.value, jnp.nan)
     return mean, covariance, flat(value)
+
+
+def at(site: Sample) -> str:
+    """Where the site stands, to be put behind a message."""
+    return f", {site.line}" if site.line else ""
 
 
 def _affine(site: Sample, fn: dist.TransformedDistribution) -> tuple[Array, Array]:
@@ -100,7 +105,7 @@ def _affine(site: Sample, fn: dist.TransformedDistribution) -> tuple[Array, Arra
     if not affine or not isinstance(base, dist.Normal):
         raise NotExactlySolvable(
             f"site '{site.name}' is a {kind(base)} transformed by {', '.join(type(t).__name__ for t in fn.transforms)}: beside a "
-            "continuous state only Gaussian sites are read exactly"
+            f"continuous state only Gaussian sites are read exactly{at(site)}"
         )
     mean, variance = fn.base_dist.mean, fn.base_dist.variance
     for transform in fn.transforms:

@@ -91,7 +91,9 @@ CASES: dict[str, Case] = {
     "choice by others": (lambda x, u: jnp.where(u > 0, x, 3.0 * x + u), "affine", ""),
     "choice by itself": (lambda x, u: jnp.where(x > 0, x, 0.3 * x), "neither", "comparison"),
     "choice that is known": (lambda x, u: jnp.where(True, x, x**2), "affine", ""),
-    "float32 and back": (lambda x, u: 2.0 * x, "affine", ""),
+    "choice that is known by a number": (
+        lambda x, u: lax.select(lax.convert_element_type(0.7, bool), x**2, x), "neither", "integer_pow"
+    ),
     "matrix": (lambda x, u: POSITIVE @ x + u, "affine", ""),
     "matrix of x": (lambda x, u: jnp.outer(x, u) @ x, "neither", "dot_general"),
     "rows and columns": (lambda x, u: jnp.einsum("ij,kj->ik", jnp.outer(u, x), POSITIVE), "affine", ""),
