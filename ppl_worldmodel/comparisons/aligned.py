@@ -20,9 +20,9 @@ from ppl_worldmodel.comparisons.signs import Signs, described, signed, signs, sm
 from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.tree import PARAMETERS
-from ppl_worldmodel.program.coordinates import coordinates
+from ppl_worldmodel.program.coordinates import computed_sites, coordinates
 from ppl_worldmodel.program.read import Plan, examine
-from ppl_worldmodel.program.simulate import parameter_names, simulate
+from ppl_worldmodel.program.simulate import parameter_names
 
 LABELLING = "states have one name in all draws"  # attribute of a result that is relabelled, or needs not be
 
@@ -45,7 +45,7 @@ def aligned(
     told = align(occupied, _reference(reference, model, data, plan), pivot=_pivot(result))
     moved = {name: relabelled(draws[name], told.order, axes) for name, axes in names.axes.items()}
     others = [str(name) for name in posterior.data_vars if name not in names.axes]
-    changed = moved | _computed(model, data, moved, others)
+    changed = moved | _computed(model, data, plan, moved, others)
     found = result.copy()
     found["posterior"] = xr.DataTree(
         posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
@@ -78,7 +78,9 @@ def signed_alike(
         known = smoothed_means(model, data, plan, reference, lead=0)
     told = signed(model, data, plan, draws, known, pivot=_pivot(result))
     moved = with_signs(draws, free, told.sign)
-    changed = moved | _computed(model, data, moved, [str(name) for name in posterior.data_vars if name not in moved])
+    changed = moved | _computed(
+        model, data, plan, moved, [str(name) for name in posterior.data_vars if name not in moved]
+    )
     found = result.copy()
     found["posterior"] = xr.DataTree(
         posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
@@ -134,14 +136,14 @@ def posterior_mean(
 
 
 def _computed(
-    model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray], names: Sequence[str]
+    model: Callable, data: Mapping[str, Any], plan: Plan, draws: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """What the program computes from its parameters (`numpyro.deterministic`), anew at every draw (chain, draw, ...)."""
     if not names:
         return {}
 
     def one(parameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        sites = simulate(model, parameters, jax.random.key(0), **data)
+        sites = computed_sites(model, data, plan, parameters)
         return {name: sites[name] for name in names}
 
     lead = next(iter(draws.values())).shape[:2]

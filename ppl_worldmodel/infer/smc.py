@@ -249,7 +249,7 @@ def _examined(model: Callable, data: Mapping[str, Any], parameters: Mapping[str,
     collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
     with handlers.block(), collect:
         Intercept(program, plan.start, lambda scan, beginning: None)(**data)
-    check_names(parameters, collect.found)
+    check_names(parameters, collect.found, collect.computed)
     supports = {name: type(row_support(site.fn)).__name__.strip("_") for name, site in collect.found.items()}
     check_inside(parameters, collect.inside, {name: f"a value of the kind {kind}" for name, kind in supports.items()})
     return None, plan

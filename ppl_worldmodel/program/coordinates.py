@@ -128,6 +128,17 @@ def _prior_draw(fn: Distribution, key: Array) -> Array:
     return random_value(fn, key) if isinstance(bare(fn), ImproperUniform) else fn.sample(key)
 
 
+def computed_sites(
+    model: Callable, data: Mapping[str, Any], plan: Plan, parameters: Mapping[str, Any]
+) -> dict[str, Array]:
+    """What the program computes from its parameters alone (`numpyro.deterministic`), at given values of all of them."""
+    collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
+    program = missing.observe(model) if missing.has_gaps(data) else model
+    with handlers.block(), collect:
+        Intercept(program, plan.start, lambda scan, beginning: None)(**data)
+    return {name: jnp.asarray(value) for name, value in collect.computed.items()}
+
+
 def entry_names(parameters: Mapping[str, Any]) -> list[str]:
     """A name for each entry of the parameters, `T[0, 1]`, in their order."""
     return [

@@ -4,7 +4,7 @@ Parameters are the sites sampled before the scan, the initial state aside.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -44,7 +44,7 @@ class Collect(Messenger):
     """Give parameter sites the values asked for (or random ones inside their support) and write them down.
 
     `skip` names the sites of the initial state. `inside` says of each parameter whether it lies in its support. `draw` makes the
-    random values from a distribution and a key.
+    random values from a distribution and a key. `computed` are the numpyro.deterministic sites that come of parameters alone.
     """
 
     def __init__(
@@ -59,8 +59,11 @@ class Collect(Messenger):
         self.parameters, self.skip, self.key, self.draw = parameters, skip, key, draw
         self.found: dict[str, Sample] = {}
         self.inside: dict[str, jax.Array] = {}
+        self.computed: dict[str, Any] = {}
 
     def process_message(self, msg):
+        if msg["type"] == "deterministic":
+            self.computed[msg["name"]] = msg["value"]
         if msg["type"] != "sample" or msg["value"] is not None or msg["name"] in self.skip:
             return
         name, fn = msg["name"], msg["fn"]
@@ -85,10 +88,10 @@ def row_support(fn: Distribution) -> Any:
     return constraint
 
 
-def check_names(parameters: Mapping[str, Any], known: Mapping[str, Sample]) -> None:
-    """Raise DataError if a parameter was given that the program does not have."""
+def check_names(parameters: Mapping[str, Any], known: Mapping[str, Sample], computed: Collection[str] = ()) -> None:
+    """Raise DataError if a parameter was given that the program does not have; what it computes itself may be among them."""
     for name in parameters:
-        if name not in known:
+        if name not in known and name not in computed:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"its parameters are {sorted(known)}"
             raise DataError(f"the program has no parameter '{name}': {hint}")
@@ -97,6 +100,8 @@ def check_names(parameters: Mapping[str, Any], known: Mapping[str, Sample]) -> N
 def check_inside(parameters: Mapping[str, Any], inside: Mapping[str, jax.Array], supports: Mapping[str, str]) -> None:
     """Raise DataError at the first parameter that lies outside its support, with the offending row and its sum."""
     for name, value in parameters.items():
+        if name not in inside:  # a site that is computed from the others
+            continue
         flags = np.asarray(inside[name])
         if not flags.all():
             at = tuple(int(i) for i in np.argwhere(~np.atleast_1d(flags))[0]) if flags.ndim else ()

@@ -19,7 +19,7 @@ from ppl_worldmodel.program.faults import Faults, faults_of, raise_faults, raise
 from ppl_worldmodel.program.finite import read_finite
 from ppl_worldmodel.program.gaps import check_gaps
 from ppl_worldmodel.program.gaussian import improper, infinite, read_gaussian
-from ppl_worldmodel.program.independent import coupling, sequences
+from ppl_worldmodel.program.independent import coupling, independent, sequences
 from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, starting_sites
 from ppl_worldmodel.program.linear import NotLinear, check_linear
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
@@ -180,12 +180,15 @@ def _look(
         seen: list[_Seen] = []
 
         def on_scan(scan: Scan, beginning: Beginning) -> None:
-            check_names(parameters or {}, collect.found)
+            check_names(parameters or {}, collect.found, collect.computed)
             step = take_apart(scan, beginning)
             described.extend(_proven(step, beginning, plan))
             system, batch, table = system_of(step, beginning, plan)
             faults = faults_of(system, step, beginning, batch, table)
-            far = coupling(step, beginning, batch, table) if batch else jnp.zeros(())
+            far = jnp.zeros(())
+            if batch and not independent(step, beginning, batch, table):
+                far = coupling(step, beginning, batch, table)
+                described.append(("sequences", "independent as far as was tried, with random states at every step"))
             wide = infinite(beginning) if table is None else {}
             seen.append(_Seen(system, faults, {}, far, wide))
 
