@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ppl_worldmodel.calibrate import calibrate as run
 from ppl_worldmodel.commands import settings_of
+from ppl_worldmodel.data_of_call import check_one_length
 from ppl_worldmodel.errors import DataError, NotExactlySolvable, WorldModelError
 from ppl_worldmodel.failure import told
 from ppl_worldmodel.infer.replicated import SAMPLERS
@@ -34,7 +35,9 @@ def calibrate(options: argparse.Namespace) -> int:
     if options.draws < FEWEST:
         raise WorldModelError(f"--draws {options.draws} shows nothing: ranks need at least {FEWEST} independent draws")
     asked = [name for name in options.engines.split(",") if name]
-    arguments = simulation_arguments(loaded, options.steps) | settings_of(options.set)
+    settings = settings_of(options.set)
+    check_one_length(options, settings)
+    arguments = simulation_arguments(loaded, options.steps) | settings
     results: dict[str, xr.Dataset] = {}
     failed: dict[str, Exception] = {}
     for name in asked or SAMPLERS:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.verdict import Finding, disagreement
-from ppl_worldmodel.data_of_call import data_of_call, with_labels
+from ppl_worldmodel.data_of_call import check_one_length, data_of_call, with_labels
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.failure import by_fault
 from ppl_worldmodel.files.columns import header_of
@@ -89,7 +89,9 @@ def simulate(options: argparse.Namespace) -> int:
     loaded = load(options.model)
     if options.out:
         try_file(Path(options.out))
-    arguments = simulation_arguments(loaded, options.steps) | settings_of(options.set)
+    settings = settings_of(options.set)
+    check_one_length(options, settings)
+    arguments = simulation_arguments(loaded, options.steps) | settings
     check_arguments(loaded.model, arguments, remedy=REMEDY_FORWARD)
     check_length(loaded.model, arguments)
     truth = _parameters(options.parameters) or loaded.truth or {}

@@ -68,6 +68,11 @@ def check_options(options: argparse.Namespace, settings: Mapping[str, Any]) -> N
         raise WorldModelError(
             "--steps sets the length of a simulation, but the data come from a file (--data): leave one of them out"
         )
+    check_one_length(options, settings)
+
+
+def check_one_length(options: argparse.Namespace, settings: Mapping[str, Any]) -> None:
+    """Raise WorldModelError where both --steps and --set say how long a simulation is."""
     if options.steps and LENGTH in settings:
         raise WorldModelError(f"--steps and --set {LENGTH} say the same thing: leave one of them out")
 

@@ -43,6 +43,8 @@ FILE = ("--data", "own.csv")
         (("check", "two_state_pomdp", "--set", "num_steps=5"), "--steps N is the length of a simulation"),
         (("check", "two_state_pomdp", "--set", "observations=[1,0]"), "in the place of those that are simulated"),
         (("check", "two_state_pomdp", "--steps", "5", "--set", "num_steps=5"), "say the same thing"),
+        (("simulate", "two_state_pomdp", "--steps", "5", "--set", "num_steps=5"), "say the same thing"),
+        (("calibrate", "two_state_pomdp", "--steps", "5", "--set", "num_steps=5"), "say the same thing"),
         (("compare", "own.py", "used.py", *FILE, "--steps", "5"), "the data come from a file"),
         (("compare", "own.py:num_steps=3", "used.py", *FILE), "--set num_steps changes nothing here"),
         (("compare", "own.py", "used.py", *FILE, "--column", "obs=flow"), "none of the programs takes an argument 'obs'"),

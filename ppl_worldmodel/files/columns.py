@@ -20,12 +20,12 @@ class Matched(NamedTuple):
 
     arguments  {argument: the names of its columns, in the shape of one time step}
     time       the column that is the time, where it is said; "" for none
-    named      arguments whose columns the call or the model file says; those of the others were found by name
+    without    arguments without a value of their own that got no column
     """
 
     arguments: dict[str, np.ndarray]
     time: str | None
-    named: frozenset[str]
+    without: tuple[str, ...]
 
 
 def match(
@@ -70,7 +70,8 @@ def match(
             f"the argument '{name}' is given twice, by --set and by '{path}' (column {listed}): leave --set {name} out, or give "
             f"the data in a file without that column"
         )
-    return Matched({name: found[name] for name in takes if name in found}, time, frozenset(explicit))
+    without = tuple(name for name in open_ if name not in found and name not in given)
+    return Matched({name: found[name] for name in takes if name in found}, time, without)
 
 
 def header_of(name: str, shape: tuple[int, ...]) -> list[str]:

@@ -110,6 +110,8 @@ def _said(
     spare = [name for name in sheet.header if name and name not in used]
     spare = [name for name in spare if times is None or name not in times.name.split(", ")]
     told = [f"columns: {'; '.join(pairs)}" + (f"; not used: {', '.join(spare)}" if spare else "")]
+    if matched.without:
+        told[0] += f"; no column for: {', '.join(matched.without)}"
     if sheet.blank:
         one = len(sheet.blank) == 1
         listed = ", ".join(map(str, sheet.blank[:5])) + (", ..." if len(sheet.blank) > 5 else "")

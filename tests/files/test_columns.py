@@ -86,7 +86,9 @@ def test_one_column_of_the_call_leaves_the_other_arguments_to_their_names(tmp_pa
     assert {name: array.tolist() for name, array in found.values.items()} == {"y": [1, 3], "x": [2, 4]}
     assert found.said == ("columns: y = flow; x = x; not used: spare",)
     # A column that the call uses for one argument is not taken by name for another one.
-    assert set(read(tmp_path, "x,other\n1,2\n", ("y=x",)).values) == {"y"}
+    alone = read(tmp_path, "x,other\n1,2\n", ("y=x",))
+    assert set(alone.values) == {"y"}
+    assert alone.said == ("columns: y = x; not used: other; no column for: x",)
 
 
 def test_the_model_files_columns_stand_for_what_the_call_does_not_say(tmp_path: Path) -> None:
