@@ -47,7 +47,14 @@ def check(
     if truth is not None and candidate.attrs["question"] == PARAMETERS:
         values = {name: np.asarray(value) for name, value in truth.items()}
         found += parameters.against_truth(candidate, values, converged=convergence.converged(candidate))
-    return Findings(convergence.settled(found))
+    return Findings(map(closed, convergence.settled(found)))
+
+
+def closed(finding: Finding) -> Finding:
+    """The finding, which agrees on nothing that is not a number, whatever check it is from."""
+    if finding.verdict == "agrees" and np.isnan(finding.distance):
+        return finding._replace(verdict="undecided", why=f"not a number: {finding.why}")
+    return finding
 
 
 def as_dataset(findings: tuple[Finding, ...]) -> xr.Dataset:

@@ -184,7 +184,7 @@ def _wasserstein(
     off = np.where(np.isfinite(mean_there) & np.isfinite(variance_there), np.hypot(shift, spread - scale), np.nan)
     right = off <= ROUNDING * size
     distance = np.where(np.isnan(off), np.nan, np.where(known, np.where(right, 0.0, np.inf), off / safe))
-    same_mean = np.where(known, right, np.abs(shift) <= ROUNDING * scale)
+    same_mean = np.where(known, right, np.abs(shift) <= ROUNDING * scale + 1e-12 * np.abs(mean_there))
     same_variance = np.where(known, right, np.abs(widening) <= ROUNDING * variance_there)
     mean_error = np.hypot(*(_error(beliefs, kind, "mcse", asked, same_mean) for beliefs in (here, there)))
     variance_error = np.hypot(

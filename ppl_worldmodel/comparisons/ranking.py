@@ -89,13 +89,17 @@ def rows_of(
             }
         )  # fmt: skip
     elpd = np.stack(ahead)
-    totals = np.nansum(elpd, axis=1)
+    # A step that is scored and has no number makes a total that is none: it ranks last, and is behind by nobody knows how much.
+    unknown = np.isnan(elpd[:, first : elpd.shape[1] - horizon + 1]).any(axis=1)
+    totals = np.where(unknown, np.nan, np.nansum(elpd, axis=1))
     order = np.argsort(-totals, kind="stable")
     best = int(order[0])
     behind = [
         difference(elpd[i], elpd[best], monte_carlo=float(np.hypot(noise[i], noise[best]))) for i in range(len(names))
     ]
-    behind[best] = Difference(0.0, 0.0, behind[best].steps)
+    behind = [Difference(np.nan, np.nan, 0) if unknown[i] else each for i, each in enumerate(behind)]
+    if not unknown[best]:
+        behind[best] = Difference(0.0, 0.0, behind[best].steps)
     table = {key: [row[key] for row in rows] for key in rows[0]} | {
         "lfo": totals.tolist(),
         "lfo_error": [float(np.hypot(error_of_sum(each[np.isfinite(each)]), noise[i])) for i, each in enumerate(elpd)],
@@ -141,7 +145,7 @@ def _by_evidence(table: xr.Dataset) -> tuple[str, str]:
     gap = float(known["evidence"].values[best] - known["evidence"].values[second])
     error = float(np.hypot(*known["evidence_error"].values[[best, second]]))
     said = f"{gap:.1f} +- {error:.1g} nats"
-    if gap <= max(TELLS * error, BARELY):
+    if not (gap > TELLS * error and gap > BARELY):  # an error that is not a number tells nothing
         return "", f"cannot tell: {names[best]} and {names[second]} are {said} apart"
     word = next(word for limit, word in STRENGTH if gap < limit)
     return str(names[best]), f"{names[best]}: {said} ahead of {names[second]} ({word} evidence)"
@@ -151,6 +155,9 @@ def _by_prediction(table: xr.Dataset) -> tuple[str, str]:
     names = table["model"].values
     if names.size < 2:
         return "", "cannot tell: there is one model"
+    lost = [str(name) for name, total in zip(names, table["lfo"].values, strict=True) if np.isnan(total)]
+    if lost:
+        return "", f"cannot tell: some scores of {', '.join(lost)} are not numbers"
     lacks, errors = -table["behind"].values, table["behind_error"].values
     rivals = [i for i in range(1, names.size) if not lacks[i] > TELLS * errors[i]]
     if rivals:

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from ppl_worldmodel import check
+from ppl_worldmodel.checks.check import closed
+from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.tree import PARAMETERS, STATES
 
 TIME, STATES_OF, CHAINS, DRAWS = 12, 3, 4, 400
@@ -180,3 +182,11 @@ def test_nothing_is_decided_against_a_reference_that_has_not_converged() -> None
     rows = [row for row in checked(candidate, reference) if row.reference == "nuts"]
     assert {row.verdict for row in rows} == {"undecided"}
     assert all("the reference, nuts, has not converged" in row.why for row in rows)
+
+
+def test_no_check_can_agree_on_what_is_not_a_number() -> None:
+    nan = float("nan")
+    row = Finding("a", "b", "anything", 1, "-", nan, nan, nan, nan, 0.1, "nats", "agrees", "fine")
+    assert closed(row).verdict == "undecided"
+    assert closed(row._replace(distance=0.0)).verdict == "agrees"
+    assert closed(row._replace(verdict="disagrees")).verdict == "disagrees"

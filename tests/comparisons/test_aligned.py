@@ -5,9 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import pytest
 import xarray as xr
 
-from ppl_worldmodel.comparisons.aligned import in_one_labelling
+from ppl_worldmodel.comparisons.aligned import in_one_labelling, posterior_mean
 from ppl_worldmodel.comparisons.relabelling import Relabelling
 from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
@@ -64,3 +65,12 @@ def test_all_of_a_result_is_renamed() -> None:
     np.testing.assert_allclose(renamed["staying"], np.diagonal(right["T"], axis1=-2, axis2=-1), rtol=1e-15)
     expected, _ = of_parameter_draws(program, data, right)
     np.testing.assert_allclose(found["beliefs"]["smoothed"], expected["smoothed"], atol=1e-12)
+    # The mean at which exact answers are asked is one of draws that name the states alike, whatever the names are.
+    mean = posterior_mean(program, data, result, ["T", "O"])
+    average = {name: values.mean(axis=(0, 1)) for name, values in right.items()}
+    names = [int(np.abs(mean["O"] - row).sum(axis=1).argmin()) for row in average["O"]]
+    np.testing.assert_allclose(mean["O"][names], average["O"], rtol=1e-12)
+    np.testing.assert_allclose(mean["T"][np.ix_(names, names)], average["T"], rtol=1e-12)
+    assert np.abs(draws["T"].mean(axis=(0, 1)) - average["T"]).max() > 0.1
+    assert posterior_mean(program, data, found, ["T"])["T"] == pytest.approx(average["T"], rel=1e-12)
+    assert posterior_mean(program, data, found, []) == {}

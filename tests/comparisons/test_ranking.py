@@ -63,3 +63,17 @@ def test_models_without_a_state_are_in_the_same_table() -> None:
     row = Row.all_of(tree)[1]
     assert (row.model, row.state, row.evidence) == ("window of 1", False, -360.0)
     assert row.lfo == -3.0 * (STEPS - FIRST)
+
+
+def test_a_score_that_is_not_a_number_wins_nothing_and_hides_nothing() -> None:
+    good, bad = score(0.0, -120.0, seed=1), score(0.3, -100.0, seed=2)
+    bad.lfo.elpd[FIRST + 5] = np.nan
+    found = compared(good, bad)
+    assert "cannot tell: some scores of model 1 are not numbers" in found.tree.attrs["by_prediction"]
+    assert found.rows[-1].model == "model 1"
+    assert np.isnan([found.rows[-1].lfo, found.rows[-1].behind]).all()
+
+
+def test_an_evidence_of_unknown_error_tells_nothing() -> None:
+    found = compared(score(0.0, -120.0, seed=1), score(0.3, -100.0, error=np.nan, seed=2))
+    assert found.tree.attrs["by_evidence"].startswith("cannot tell")
