@@ -114,11 +114,12 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
     worst = str(varying["entry"].values[int(np.argmax(rhat))]) if varying.sizes["entry"] else "-"
     verdict: Verdict = "agrees"
     why = f"R-hat at most {rhat.max():.3f}, at least {ess.min():.0f} effective draws of {draws}"
-    stuck = _stuck(candidate, reference) if constant and candidate.attrs["question"] == STATES else ""
-    if stuck:
-        verdict, why = "undecided", stuck
-    elif rhat.max() > RHAT_APART:
+    given = candidate.attrs["question"] == STATES
+    stuck = _stuck(candidate, reference, varying.sizes["entry"] > 0) if constant and given else ""
+    if rhat.max() > RHAT_APART:
         verdict, why = "disagrees", f"the chains disagree: R-hat {rhat.max():.3f} at {worst} (at most {RHAT})"
+    elif stuck:
+        verdict, why = "undecided", stuck
     elif rhat.max() > RHAT:
         verdict, why = (
             "undecided",
@@ -137,23 +138,25 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
     )  # fmt: skip
 
 
-def _stuck(candidate: xr.DataTree, reference: xr.DataTree | None) -> str:
+def _stuck(candidate: xr.DataTree, reference: xr.DataTree | None, moves: bool) -> str:
     """Why states that never varied in any draw are no certain ones, in words; empty where they are, or none is seen in a belief.
 
     The draws of a chain that moves as its other states do would be all alike once in twenty times, or more often, where the
-    reference gives the state at least 1 - 3 / (effective draws).
+    reference gives the state at least 1 - 3 / (effective draws). moves: some entry of the posterior did vary.
     """
-    if "beliefs" not in candidate.children or "smoothed_ess" not in candidate["beliefs"].data_vars:
-        return "some states never varied: they are certain, or the sampler cannot move them"
-    here = candidate["beliefs"].to_dataset()
+    here = candidate["beliefs"].to_dataset() if "beliefs" in candidate.children else xr.Dataset()
+    if not {"smoothed", "smoothed_ess"} <= set(here.data_vars):
+        return (
+            "" if moves else "no draw ever moved: the states are certain, or the sampler cannot leave where it started"
+        )
+    there = reference["beliefs"].to_dataset() if reference is not None and "beliefs" in reference.children else None
     if "state" not in here["smoothed"].dims:
-        return "some states never varied: they are certain, or the sampler cannot move them"
+        return _stuck_vectors(here, there)
     share, ess = here["smoothed"].values, here["smoothed_ess"].values
     never = share.max(axis=-1) >= 1.0
     if not never.any():
         return ""
     count = f"the state never varied at {never.sum()} of {never.size} time steps"
-    there = reference["beliefs"].to_dataset() if reference is not None and "beliefs" in reference.children else None
     if there is None or "smoothed" not in there or there["smoothed"].shape != share.shape:
         return f"{count}: it is certain there, or the sampler cannot move it"
     probability = np.take_along_axis(there["smoothed"].values, share.argmax(axis=-1)[..., None], axis=-1)[..., 0]
@@ -166,6 +169,22 @@ def _stuck(candidate: xr.DataTree, reference: xr.DataTree | None) -> str:
         f"{count}, and at {doubtful.sum()} of these the reference is not that certain (probability {probability[at]:.2g} at "
         f"t = {at[-1]}): the sampler cannot move it there, or does so too seldom"
     )
+
+
+def _stuck_vectors(here: xr.Dataset, there: xr.Dataset | None) -> str:
+    """The same of continuous states: a component that never varied, and that the reference does not know for certain."""
+    never = _known(here)
+    if not never.any():
+        return ""
+    if there is not None and "smoothed_covariance" in there and there["smoothed"].shape == never.shape:
+        never &= ~_known(there)
+    return f"{never.sum()} components of the states never varied, and are not certain" if never.any() else ""
+
+
+def _known(beliefs: xr.Dataset) -> np.ndarray:
+    """Which components have no variance that could be seen, (..., time, dim)."""
+    variance = np.diagonal(beliefs["smoothed_covariance"].values, axis1=-2, axis2=-1)
+    return np.asarray(variance <= (1e-10 * (1.0 + np.abs(beliefs["smoothed"].values))) ** 2)
 
 
 def _numbered(count: int) -> str:

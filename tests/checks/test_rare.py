@@ -99,3 +99,31 @@ def test_a_state_that_never_varied_has_converged_only_where_it_is_certain(stuck_
     (alone,) = convergence.findings(candidate)
     assert alone.verdict == "undecided"
     assert "never varied at 1 of 10 time steps" in alone.why
+
+
+def vectors(variance: float, drawn: float) -> tuple[xr.DataTree, xr.DataTree]:
+    """A chain of continuous states, of which the third has the variance `drawn`, beside an exact answer, which gives it `variance`.
+
+    A further site is a constant of the program.
+    """
+    found = []
+    for last, engine in ((drawn, "nuts"), (variance, "exact")):
+        covariance = np.ones((5, 1, 1))
+        covariance[2] = last
+        belief = {"smoothed": xr.DataArray(np.full((5, 1), 3.0), dims=("time", "dim"))}
+        belief |= {"smoothed_covariance": xr.DataArray(covariance, dims=("time", "dim", "dim_bis"))}
+        belief |= {"smoothed_ess": xr.DataArray(np.full((5, 1), 1000.0), dims=("time", "dim"))}
+        found.append(_tree(engine, belief, {}))
+    draws = 3.0 + np.random.default_rng(0).standard_normal((4, 500, 5))
+    draws[..., 2] = 3.0 + np.sqrt(drawn) * (draws[..., 2] - 3.0)
+    states = {"x": (("chain", "draw", "time"), draws), "start": (("chain", "draw"), np.zeros((4, 500)))}
+    found[0]["posterior"] = xr.DataTree(xr.Dataset(states))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("variance", "drawn", "verdict"), [(1.0, 1.0, "agrees"), (0.0, 0.0, "agrees"), (1.0, 0.0, "undecided")]
+)
+def test_a_continuous_state_that_never_varied_is_certain_or_stuck(variance: float, drawn: float, verdict: str) -> None:
+    (found,) = convergence.findings(*vectors(variance, drawn))
+    assert found.verdict == verdict, found.why
