@@ -84,7 +84,7 @@ def nuts(
             raise NotExactlySolvable(f"nuts cannot sample the discrete state '{system.structure.states[0]}'", "gibbs")
         key_whole, key_prefixes = jax.random.split(key)
         steps = system.observations.shape[-2]
-        mcmc = sampler(lambda keep: given(observe(model, keep), parameters)(**data))
+        mcmc = sampler(lambda keep: given(observe(model, keep, plan.gaps), parameters)(**data))
 
         def path(draws: Mapping[str, Any]) -> np.ndarray:
             return np.asarray(replay_draws(model, data, parameters, plan, draws))
@@ -95,7 +95,9 @@ def nuts(
             @jax.jit
             @jax.vmap
             def run(keep: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
-                side_by_side = sampler(lambda keep: given(observe(model, keep), parameters)(**data), quiet=True)
+                side_by_side = sampler(
+                    lambda keep: given(observe(model, keep, plan.gaps), parameters)(**data), quiet=True
+                )
                 side_by_side.run(key, keep)
                 return side_by_side.get_samples(group_by_chain=True)
 

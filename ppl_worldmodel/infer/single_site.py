@@ -98,7 +98,7 @@ def path_sampler(
     sizes = np.array([found.starts.size] + [found.outcomes.size] * steps)
 
     def sample(parameters: Mapping[str, Any], data: Mapping[str, Any], keep: Array, key: Array) -> Array:
-        program = given(observe(model, keep), parameters)
+        program = given(observe(model, keep, found.gaps), parameters)
 
         def log_joint(path: Int[Array, "*sequence path"]) -> Float[Array, "*sequence path"]:
             return _log_density_of_steps(program, data, found, path, steps)

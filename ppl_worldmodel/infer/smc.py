@@ -36,6 +36,7 @@ from ppl_worldmodel.program.parameters import Collect, check_inside, check_names
 from ppl_worldmodel.program.read import Plan, System, examine, system_of
 from ppl_worldmodel.program.sites import Scan, run_step, scan_of
 from ppl_worldmodel.program.step import take_apart
+from ppl_worldmodel.program.unknowns import gaps_of
 
 FROM_PARTICLES = "weighted particles"
 REACH = 5  # steps before and after one whose errors steady its own
@@ -74,7 +75,7 @@ def smc(
                 f"smc cannot draw the first state from {', '.join(map(repr, plan.start.sites))}: its density is flat or its "
                 "variance infinite; give it a proper distribution, or ask the exact engine"
             )
-        program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
+        program = given(missing.observed_in(model, data, plan.gaps), parameters)
         names: list[str] = []
 
         @jax.jit
@@ -238,8 +239,9 @@ def _alive(
 def _examined(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[System | None, Plan]:
     """What `read` finds, or None; and the plan of the program's start. The parameters are checked in either case."""
     check_gaps(model, data)
-    program = missing.observe(model) if missing.has_gaps(data) else model
-    plan = Plan(drawn_before(program, data, frozenset(parameters)))
+    gaps = gaps_of(model, data)
+    program = missing.observed_in(model, data, gaps)
+    plan = Plan(drawn_before(program, data, frozenset(parameters)), gaps=gaps)
     # `read` takes a site for a parameter that its first state cannot be computed from; here it is drawn if it was not given.
     if set(plan.start.sites) <= set(starting_sites(program, data).sites):
         try:

@@ -59,7 +59,7 @@ def svi(
         elif isinstance(system, FiniteState):
             raise NotExactlySolvable(f"svi cannot fit the discrete state '{system.structure.states[0]}'", "gibbs")
         else:
-            program = given(observe(model), parameters)
+            program = given(observe(model, gaps=plan.gaps), parameters)
         key_fit, key_draws = jax.random.split(key)
         standard, constrain, start = _standardised(program, data, jax.random.key(0))
         approximation = _GUIDES[guide](standard, init_loc_fn=init_to_value(values={"u": start}))

@@ -26,6 +26,7 @@ from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.exact.factors import entries
 from ppl_worldmodel.infer.axes import Named, dims, sites
 from ppl_worldmodel.program.dotted import dotted
+from ppl_worldmodel.program.missing import UNOBSERVED
 from ppl_worldmodel.provenance import provenance
 
 STATES = "states given the parameters"
@@ -64,9 +65,7 @@ def build(
         if not any(_same(value, site.seen) for site in observed.values())
     }
     groups: dict[str, xr.Dataset] = {
-        "posterior": _draws(
-            {dotted(name): (found[name].dims if name in found else (), v) for name, v in posterior.items()}
-        )
+        "posterior": _draws({dotted(name): (_dims(name, found), v) for name, v in posterior.items()})
     }
     if sample_stats:
         groups["sample_stats"] = _draws({name: ((), values) for name, values in sample_stats.items()})
@@ -92,6 +91,12 @@ def build(
         **more,
     }
     return tree
+
+
+def _dims(name: str, found: Mapping[str, Named]) -> tuple[str, ...]:
+    """The dims of a variable; a missing observation that was drawn has those of its site."""
+    site = found.get(name) or found.get(name.removesuffix(UNOBSERVED))
+    return site.dims if site else ()
 
 
 def _flat(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def coordinates(model: Callable, data: Mapping[str, Any], plan: Plan) -> Coordin
 def random_parameters(model: Callable, data: Mapping[str, Any], plan: Plan, key: Array) -> dict[str, Sample]:
     """A draw of every parameter from its prior (any value of its support where that is flat), in the order of sampling."""
     collect = Collect(None, None, set(plan.start.sites), key, draw=_prior_draw)
-    program = missing.observe(model) if missing.has_gaps(data) else model
+    program = missing.observed_in(model, data, plan.gaps)
     with handlers.block(), collect:
         Intercept(program, plan.start, lambda scan, beginning: None)(**data)
     return collect.found

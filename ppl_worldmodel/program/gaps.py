@@ -6,12 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.intercept import Beginning, Intercept, starting_sites
-from ppl_worldmodel.program.sites import Scan, run_step
+from ppl_worldmodel.program.intercept import _up_to_scan
+from ppl_worldmodel.program.sites import run_step, scan_of
 
 
 def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
@@ -33,23 +32,17 @@ def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
 
 
 def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
-    """Names of the arguments that the values of the step's observed sites are computed from."""
+    """Names of the arguments that the values of the observed sites, before the scan and in its step, are computed from."""
     names = [name for name, value in data.items() if isinstance(value, (np.ndarray, jax.Array))]
     others = {name: value for name, value in data.items() if name not in names}
 
     def values(*arrays: jax.Array) -> list[jax.Array]:
         arguments = others | dict(zip(names, arrays, strict=True))
-        found: list[jax.Array] = []
-
-        def on_scan(scan: Scan, _: Beginning) -> None:
-            first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-            found.extend(
-                jnp.asarray(site.value) for site in run_step(scan.step, scan.init, first, {})[2] if site.observed
-            )
-
-        with handlers.block(), handlers.seed(rng_seed=0):
-            Intercept(model, starting_sites(model, arguments), on_scan)(**arguments)
-        return found
+        run = _up_to_scan(model, (), arguments, {})
+        scan = scan_of(run.message)
+        first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
+        sites = [*run.sites.values(), *run_step(scan.step, scan.init, first, {})[2]]
+        return [jnp.asarray(site.value) for site in sites if site.observed]
 
     return {names[i] for needs in dependence(values, *(jnp.asarray(data[name]) for name in names)) for i in needs}
 

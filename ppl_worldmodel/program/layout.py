@@ -11,7 +11,9 @@ from numpyro import handlers
 
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.missing import Gaps
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import Plan, system_of
 from ppl_worldmodel.program.sites import Scan, is_delta
@@ -23,12 +25,14 @@ class Layout(NamedTuple):
     """batch     which axes are independent sequences
     starts    joint values of the initial state's sites; outcomes  joint values of the latent sites of a step
     memory    how many steps later a latent site's value still matters directly; at most the length of the series
+    gaps      the missing observations that the program goes on to use, and that are latent sites
     """
 
     batch: Batch
     starts: Listed
     outcomes: Listed
     memory: int
+    gaps: Gaps
 
     def values(self, path: Array) -> dict[str, Array]:
         """The sites' values of a path (*sequence, 1 + time) of numbers of joint values: first the start, then the outcomes."""
@@ -43,7 +47,7 @@ class Layout(NamedTuple):
 
 def layout(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan) -> Layout:
     """The layout of a finite program's latent sites."""
-    program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
+    program = given(missing.observed_in(model, data, plan.gaps), parameters)
     found: list[Layout] = []
 
     def on_scan(scan: Scan, beginning: Beginning) -> None:
@@ -52,7 +56,8 @@ def layout(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, An
         assert table is not None
         drawn = {name: site for name, site in beginning.sites.items() if not is_delta(site.fn)}
         starts = listed_sites(drawn, batch) if table.starts is None else table.starts[0]
-        found.append(Layout(batch, starts, table.outcomes, min(_memory(step), scan.length)))
+        memory = min(_memory(step), scan.length)
+        found.append(Layout(batch, starts, table.outcomes, memory, plan.gaps))
 
     def run() -> None:
         with handlers.block():
@@ -63,12 +68,20 @@ def layout(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, An
 
 
 def _memory(step: Step) -> int:
-    """One step for a state that is drawn, one more for each time that it is handed on; no end where it is computed."""
+    """One step for a state that is made from what is drawn, one more for each time that it is handed on, changed or not; no end
+    where it is handed on to itself.
+    """
+    latents = {name: site.value for name, site in step.latents.items()}
 
-    def lag(leaf: int, seen: tuple[int, ...] = ()) -> int:
-        origin = step.origin[leaf]
-        if isinstance(origin, str):
-            return 1
-        return step.scan.length if origin is None or leaf in seen else 1 + lag(origin, (*seen, leaf))
+    def moved(*state: Any) -> list[Any]:
+        return list(step.run(dict(zip(step.names, state, strict=True)), latents, step.first())[0].values())
 
-    return max(lag(leaf) for leaf in step.names)
+    needs = dependence(moved, *step.before.values())
+    before = [[j for j in range(len(step.names)) if j in found] for found in needs]
+
+    def lag(leaf: int, passed: tuple[int, ...] = ()) -> int:
+        if leaf in passed:
+            return step.scan.length
+        return 1 + max((lag(old, (*passed, leaf)) for old in before[leaf]), default=0)
+
+    return max(lag(leaf) for leaf in range(len(step.names)))

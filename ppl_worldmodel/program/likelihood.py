@@ -71,17 +71,20 @@ def log_density(site: Sample, batch: Batch) -> Array:
 
 
 def probabilities(fn: dist.Distribution) -> Array:
-    """p(value) for every value of a finite support, along a new last axis.
+    """p(value) of each entry for every value of its finite support, along a new last axis.
 
     A masked value has the same density whatever it is: NumPyro's is one each, and here they sum to one.
     """
     if isinstance(fn, dist.MaskedDistribution):
         each = probabilities(fn.base_dist)
-        mask = jnp.asarray(fn._mask)[..., None]
+        mask = jnp.asarray(fn._mask)
+        mask = mask.reshape(*mask.shape, *(1,) * (fn.event_dim + 1))
         return jnp.where(mask, each, 1.0 / each.shape[-1])
+    if isinstance(fn, dist.Independent):
+        return probabilities(fn.base_dist)
     if isinstance(fn, dist.ExpandedDistribution):
         base = probabilities(fn.base_dist)
-        return jnp.broadcast_to(base, (*fn.batch_shape, base.shape[-1]))
+        return jnp.broadcast_to(base, (*fn.batch_shape, *fn.event_shape, base.shape[-1]))
     if isinstance(fn, dist.CategoricalProbs):
         return fn.probs
     if isinstance(fn, dist.CategoricalLogits):

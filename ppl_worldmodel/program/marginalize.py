@@ -54,7 +54,7 @@ def with_factor(model: Callable, plan: Plan, name: str, of_system: Callable[[Sys
         def on_scan(scan: Scan, beginning: Beginning) -> None:
             terms.append(of_system(read_scan(scan, beginning, plan)))
 
-        observed = missing.observe(model) if missing.has_gaps(arguments) else model
+        observed = missing.observed_in(model, arguments, plan.gaps)
         result = Intercept(observed, plan.start, on_scan)(**arguments)
         numpyro.factor(name, terms[0])
         return result

@@ -1,76 +1,141 @@
-"""How is a missing observation left out?  A NaN in the data becomes a masked entry of its site, whatever program it is in."""
+"""Missing observations: a NaN in the data becomes a masked entry of its site, or a further unknown, whatever program it is in.
+
+Where nothing else looks at the value of an observed site, its missing entries are left out of its density. Where the program goes
+on to use the value (carries it into the next step, or looks at it with another site), each missing entry is a latent variable of
+the program: a site `<name>_unobserved` with the same distribution is drawn at every step, and the value is the observation where
+there is one, and else what was drawn. What was drawn where something was seen enters nothing, and integrates to one. `gaps` (see
+`program.unknowns`) says which sites these are.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Bool
-from numpyro.primitives import Messenger
+from numpyro.primitives import _PYRO_STACK, Messenger, apply_stack
 
-from ppl_worldmodel.program.sites import placeholder
+from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.program.left_out import completed, leave_out, without_masks
+
+UNOBSERVED = "_unobserved"
+NO_LEAF = -1
+
+
+class Unknown(NamedTuple):
+    """An observed site whose missing values the program goes on to use.
+
+    step     the first time step at which one is missing; None for a site before the scan
+    leaf     which leaf of the scan's inputs stands for the value in the program, beside what numpyro.sample returns; or NO_LEAF
+    entries  the places of the value's entries in that leaf, both flattened
+    """
+
+    site: str
+    step: int | None
+    leaf: int = NO_LEAF
+    entries: np.ndarray | None = None
+
+    @property
+    def latent(self) -> str:
+        """The name of the latent site."""
+        return self.site + UNOBSERVED
+
+    def said(self) -> str:
+        """What is missing where, for people."""
+        at = "before the scan" if self.step is None else f"at time step {self.step} (from 0)"
+        return f"the observation of site '{self.site}' is missing {at}, and the program goes on to use it"
+
+
+class Gaps(NamedTuple):
+    """unknown   the observed sites whose missing values are further unknowns
+    as_given  those whose missing value the program itself tests with isnan: it is handed the NaN
+    """
+
+    unknown: tuple[Unknown, ...] = ()
+    as_given: frozenset[str] = frozenset()
+
+
+NO_GAPS = Gaps()
+
+
+class _Completed(Exception):
+    """The value of a site is known in full: run the step again with it in the place of an input."""
+
+    def __init__(self, unknown: Unknown, value: Array):
+        super().__init__()
+        self.unknown, self.value = unknown, value
 
 
 class _LeaveOut(Messenger):
-    """Mask NaN entries of observed sites, and the whole site where `keep` is False."""
+    """Mask NaN entries of observed sites, and the whole site where `keep` is False; draw those that are unknowns.
 
-    def __init__(self, keep: Any = True):
+    done  {site: value} of an earlier run of the same step: these statements have been met, and only their values are wanted
+    """
+
+    def __init__(self, keep: Any = True, gaps: Gaps = NO_GAPS, done: dict[str, Any] | None = None):
         super().__init__()
-        self.keep = keep
+        self.keep, self.as_given, self.done = keep, gaps.as_given, {} if done is None else done
+        self.unknown = {unknown.site: unknown for unknown in gaps.unknown}
+        self.again = any(unknown.leaf != NO_LEAF for unknown in gaps.unknown)
+        self.handed: dict[str, Any] = {}  # what the program gets, where it is not what the handlers outside get
+        self.passed: set[str] = set()
+        self.idle = False
 
     def process_message(self, msg):
+        if self.idle or msg["type"] not in ("sample", "deterministic"):
+            return
+        if msg["name"] in self.done:
+            msg["value"], msg["stop"] = self.done[msg["name"]], True
+            self.passed.add(msg["name"])
+            return
         if msg["type"] != "sample" or not msg["is_observed"] or msg.get("_control_flow_done", False):
             return
         if isinstance(msg["fn"], dist.Unit):
             return
-        msg["fn"], msg["value"] = leave_out(msg["fn"], msg["value"], self.keep)
+        name, value = msg["name"], msg["value"]
+        if name in self.unknown:
+            self.handed[name] = completed(msg["fn"], value, self._drawn(msg))
+        elif name in self.as_given or not msg["fn"].support.is_discrete:
+            self.handed[name] = value  # a NaN that is used against all expectation must not look like a number
+        msg["fn"], msg["value"] = leave_out(msg["fn"], value, self.keep)
 
+    def postprocess_message(self, msg):
+        name = msg.get("name")
+        if self.idle or msg["type"] not in ("sample", "deterministic") or name in self.passed:
+            return
+        if name in self.handed:
+            msg["value"] = self.handed.pop(name)
+        if self.again:
+            self.done[name] = msg["value"]
+        if name in self.unknown and self.unknown[name].leaf != NO_LEAF:
+            raise _Completed(self.unknown[name], msg["value"])
 
-class SeenInPart(dist.MultivariateNormal):
-    """A multivariate normal whose value may have NaN components, which are integrated out."""
-
-    def __init__(self, loc: Any, covariance_matrix: Any):
-        super().__init__(jnp.asarray(loc), jnp.asarray(covariance_matrix))
-
-    def log_prob(self, value: Array) -> Array:
-        seen = ~jnp.isnan(value)
-        # A component that was not seen gets a variance and a value of its own, with log density zero.
-        both = seen[..., :, None] & seen[..., None, :]
-        covariance = jnp.where(both, self.covariance_matrix, jnp.eye(value.shape[-1]) / (2 * jnp.pi))
-        gap = jnp.where(seen, jnp.where(seen, value, 0.0) - self.loc, 0.0)
-        return dist.MultivariateNormal(0.0, covariance).log_prob(gap)
-
-
-def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist.Distribution, Array]:
-    """The distribution masked where `value` is NaN or not to be kept, and the value with something harmless there.
-
-    Independent components are left out one by one, and so are those of a multivariate normal, whose value keeps its NaN; of
-    another vector with dependent components all or none must be missing (else its log probability is NaN, which `read` reports).
-    """
-    value = jnp.asarray(value)
-    if keep is True and not jnp.issubdtype(value.dtype, jnp.inexact):
-        return fn, value
-    if isinstance(fn, dist.MaskedDistribution):
-        base, filled = leave_out(fn.base_dist, value, keep)
-        return base.mask(fn._mask), filled
-    if isinstance(fn, dist.ExpandedDistribution):
-        base, filled = leave_out(fn.base_dist, value, keep)
-        return base.expand(fn.batch_shape), filled
-    if isinstance(fn, dist.Independent) and fn.base_dist.event_dim == 0:
-        base, filled = leave_out(fn.base_dist, value, keep)
-        return dist.Independent(base, fn.reinterpreted_batch_ndims), filled
-    if isinstance(fn, (dist.MultivariateNormal, dist.LowRankMultivariateNormal)):
-        fn = SeenInPart(fn.loc, fn.covariance_matrix)
-    missing = jnp.isnan(value) if jnp.issubdtype(value.dtype, jnp.inexact) else jnp.zeros(value.shape, bool)
-    event_axes = tuple(range(-fn.event_dim, 0))
-    left_out = missing.all(axis=event_axes) | ~jnp.asarray(keep)
-    spread = jnp.reshape(left_out, (*left_out.shape, *(1,) * fn.event_dim))
-    filled = jnp.where(spread, placeholder(fn), value)
-    if fn.support.is_discrete:  # what is no whole number is impossible, not another number
-        filled = jnp.where(filled == jnp.round(filled), filled, -1).astype(int)
-    return fn.mask(~left_out), filled
+    def _drawn(self, msg: dict) -> Array:
+        """A value of the latent site that stands for the missing entries, drawn by the handlers outside of this one."""
+        if msg["scale"] is not None:
+            raise NotExactlySolvable(
+                f"{self.unknown[msg['name']].said()}, but its density is scaled (handlers.scale, or a subsampled plate): what is "
+                "missing has no distribution; take the scale away, or leave the gap out of the series"
+            )
+        if jnp.shape(msg["value"]) != msg["fn"].shape():
+            raise NotExactlySolvable(
+                f"{self.unknown[msg['name']].said()}, but the observation has shape {jnp.shape(msg['value'])} and its distribution "
+                f"{msg['fn'].shape()}: give one value to each entry"
+            )
+        latent = {
+            **msg, "name": msg["name"] + UNOBSERVED, "fn": without_masks(msg["fn"]), "value": None, "is_observed": False,
+            "kwargs": {"rng_key": None, "sample_shape": ()}, "infer": {}, "intermediates": [],
+            "cond_indep_stack": list(msg["cond_indep_stack"]),
+        }  # fmt: skip
+        here = _PYRO_STACK.index(self)
+        inner = _PYRO_STACK[here:]
+        del _PYRO_STACK[here:]  # they have had their say about this statement
+        try:
+            return apply_stack(latent)["value"]
+        finally:
+            _PYRO_STACK.extend(inner)
 
 
 def _as_before(new: Any, old: Any) -> Any:
@@ -79,11 +144,11 @@ def _as_before(new: Any, old: Any) -> Any:
 
 
 class _InsideScan(Messenger):
-    """Put the mask inside the step of the scan, where the observed sites are, with one entry of `keep` for each step."""
+    """Put the masks inside the step of the scan, where the observed sites are, with one entry of `keep` for each step."""
 
-    def __init__(self, fn: Callable, keep: Bool[Array | np.ndarray, " time"] | None):
-        super().__init__(fn)
-        self.keep = keep
+    def __init__(self, keep: Bool[Array | np.ndarray, " time"] | None, gaps: Gaps, outside: _LeaveOut):
+        super().__init__()
+        self.keep, self.gaps, self.outside = keep, gaps, outside
 
     def process_message(self, msg):
         if msg["type"] != "control_flow":
@@ -92,20 +157,34 @@ class _InsideScan(Messenger):
         if self.keep is None:
 
             def masked(carry, inputs):
-                with _LeaveOut():
-                    after, output = step(carry, inputs)
-                return jax.tree.map(_as_before, after, carry), output
+                return self._run(step, carry, inputs, True)
 
             msg["args"] = (masked, init, inputs, length, reverse)
         else:
 
             def masked_with_keep(carry, inputs_and_keep):
                 inputs, keep = inputs_and_keep
-                with _LeaveOut(keep):
-                    after, output = step(carry, inputs)
-                return jax.tree.map(_as_before, after, carry), output
+                return self._run(step, carry, inputs, keep)
 
             msg["args"] = (masked_with_keep, init, (inputs, jnp.asarray(self.keep)), length, reverse)
+
+    def _run(self, step: Callable, carry: Any, inputs: Any, keep: Any) -> tuple[Any, Any]:
+        """One step. It is run again, up to where it was, with each value that stands in the place of an input."""
+        done: dict[str, Any] = {}
+        leaves, treedef = jax.tree.flatten(inputs)
+        self.outside.idle = True
+        try:
+            while True:
+                try:
+                    with _LeaveOut(keep, self.gaps, done):
+                        after, output = step(carry, jax.tree.unflatten(treedef, leaves))
+                    return jax.tree.map(_as_before, after, carry), output
+                except _Completed as found:
+                    i = found.unknown.leaf
+                    leaf, value = jnp.asarray(leaves[i]), jnp.ravel(found.value).astype(jnp.result_type(leaves[i]))
+                    leaves[i] = leaf.reshape(-1).at[found.unknown.entries].set(value).reshape(leaf.shape)
+        finally:
+            self.outside.idle = False
 
 
 def has_gaps(arguments: Mapping[str, Any]) -> bool:
@@ -114,11 +193,20 @@ def has_gaps(arguments: Mapping[str, Any]) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) or bool(np.isnan(np.asarray(leaf)).any()) for leaf in leaves)
 
 
-def observe(model: Callable, keep: Bool[Array | np.ndarray, " time"] | None = None) -> Callable:
-    """The same program with the NaNs of its observed sites left out, and the observations of the steps with keep False too."""
+def observe(model: Callable, keep: Bool[Array | np.ndarray, " time"] | None = None, gaps: Gaps = NO_GAPS) -> Callable:
+    """The same program with the NaNs of its observed sites left out, and the observations of the steps with keep False too.
+
+    gaps  which of them the program goes on to use, so that they are drawn
+    """
 
     def observed(*args, **kwargs):
-        with _InsideScan(model, keep):
+        outside = _LeaveOut(True, gaps)
+        with outside, _InsideScan(keep, gaps, outside):
             return model(*args, **kwargs)
 
     return observed
+
+
+def observed_in(model: Callable, data: Mapping[str, Any], gaps: Gaps) -> Callable:
+    """`observe` where the data have gaps, or may have; else the program itself."""
+    return observe(model, gaps=gaps) if has_gaps(data) else model

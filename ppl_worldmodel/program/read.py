@@ -22,12 +22,14 @@ from ppl_worldmodel.program.gaussian import improper, infinite, read_gaussian
 from ppl_worldmodel.program.independent import coupling, independent, sequences
 from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, starting_sites
 from ppl_worldmodel.program.linear import NotLinear, check_linear
+from ppl_worldmodel.program.missing import NO_GAPS, Gaps
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
 from ppl_worldmodel.program.reach import tabulate
 from ppl_worldmodel.program.sites import Sample, Scan
 from ppl_worldmodel.program.step import Step, kind, take_apart
 from ppl_worldmodel.program.support import NeedsNumbers
 from ppl_worldmodel.program.table import Table
+from ppl_worldmodel.program.unknowns import check_before, check_unknown, gaps_of
 
 System = FiniteState | LinearGaussian
 
@@ -39,12 +41,14 @@ class Plan(NamedTuple):
     separate  are the axes of its plates independent sequences?
     diffuse   sites of the initial state whose variance is infinite, beside the improper ones
     table     the listed states of a finite program, where its structure alone does not tell them
+    gaps      the missing observations that the program goes on to use
     """
 
     start: Start
     separate: bool = True
     diffuse: frozenset[str] = frozenset()
     table: Table | None = None
+    gaps: Gaps = NO_GAPS
 
 
 class _Together(Exception):
@@ -80,9 +84,11 @@ def examine(
     """What `read` finds, and the plan with which `system_at` and `read_scan` read the same program inside a trace of JAX."""
     arguments = dict(data or {})
     check_gaps(model, arguments)
-    program = missing.observe(model) if missing.has_gaps(arguments) else model
+    gaps = gaps_of(model, arguments)
+    program = missing.observed_in(model, arguments, gaps)
     values = None if parameters is None else {name: _numbers(name, value) for name, value in parameters.items()}
-    plan = Plan(starting_sites(program, arguments))
+    plan = Plan(starting_sites(program, arguments), gaps=gaps)
+    check_before(gaps, plan.start.sites)
     while True:
         try:
             seen, about, supports = _look(program, arguments, values, plan)
@@ -109,7 +115,7 @@ def examine(
 
 def system_at(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan) -> System:
     """The system at parameters that JAX may be tracing: `read` without its checks, for use inside jit, vmap and grad."""
-    program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
+    program = given(missing.observed_in(model, data, plan.gaps), parameters)
     systems: list[System] = []
 
     def on_scan(scan: Scan, beginning: Beginning) -> None:
@@ -133,6 +139,7 @@ def log_predictive(system: System) -> Array:
 def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Batch, Table | None]:
     """The system, its sequences, and the table of a finite one."""
     sites = {**beginning.sites, **step.latents}
+    check_unknown(plan.gaps, sites)
     discrete = _discrete(step, beginning)
     batch = sequences(step, beginning) if plan.separate else Batch()
     if all(discrete.values()):
@@ -182,6 +189,7 @@ def _look(
         def on_scan(scan: Scan, beginning: Beginning) -> None:
             check_names(parameters or {}, collect.found, collect.computed)
             step = take_apart(scan, beginning)
+            check_unknown(plan.gaps, {**beginning.sites, **step.latents})
             described.extend(_proven(step, beginning, plan))
             system, batch, table = system_of(step, beginning, plan)
             faults = faults_of(system, step, beginning, batch, table)
@@ -195,6 +203,7 @@ def _look(
         with handlers.block(), collect:
             Intercept(program, plan.start, on_scan)(**arguments)
         listed = ", ".join(f"'{name}' {site.fn.shape()} {kind(site.fn)}" for name, site in collect.found.items())
+        described.extend(("unknown", f"{unknown.said()}: it is '{unknown.latent}'") for unknown in plan.gaps.unknown)
         described.append(("parameters", listed or "none"))
         supports.update({name: _support(site) for name, site in collect.found.items()})
         return seen[0]._replace(inside=collect.inside)

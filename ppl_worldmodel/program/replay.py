@@ -27,7 +27,7 @@ def replay(
 
     A finite state as its index, (*sequence, time); a Gaussian one as its vector, (*sequence, time, dim).
     """
-    program = given(missing.observe(model) if missing.has_gaps(data) else model, parameters)
+    program = given(missing.observed_in(model, data, plan.gaps), parameters)
     paths: list[Array] = []
 
     def on_scan(scan: Scan, beginning: Beginning) -> None:

@@ -12,6 +12,7 @@ from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.intercept import Beginning, Intercept, _up_to_scan, starting_sites
 from ppl_worldmodel.program.parameters import Collect, given
 from ppl_worldmodel.program.sites import Scan, run_step
+from ppl_worldmodel.program.unknowns import gaps_of
 
 
 def simulate(
@@ -64,7 +65,7 @@ def check_length(model: Callable, arguments: Mapping[str, Any]) -> None:
 
 def parameter_names(model: Callable, data: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the program's parameter sites; `data` are its keyword arguments."""
-    program = missing.observe(model) if missing.has_gaps(data) else model
+    program = missing.observed_in(model, data, gaps_of(model, data))
     start = starting_sites(program, data)
     names: list[str] = []
 

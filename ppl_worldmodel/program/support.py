@@ -39,7 +39,7 @@ def listed_support(site: Sample) -> np.ndarray:
         return np.arange(int(low.min(initial=0)), int(high.max(initial=0)) + 1)
     try:
         with jax.ensure_compile_time_eval():
-            values = site.fn.enumerate_support(expand=False).reshape(-1)
+            values = bare(site.fn).enumerate_support(expand=False).reshape(-1)
     except NotImplementedError as error:
         raise NotExactlySolvable(f"the states of site {name} cannot be listed: {error}") from error
     return concrete(values)
