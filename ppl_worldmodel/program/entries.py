@@ -120,8 +120,9 @@ class _Walk:
         if name in _AT_PLACES and all(found is None for found in incoming[1:]):
             places = [one() for one in values[1:]]
             if all(place is not None for place in places):
-                moved = equation.primitive.bind(jnp.asarray(incoming[0]), *places, **equation.params)
-                return [np.asarray(moved)]
+                # As floats, since what lies outside is filled with NaN.
+                moved = equation.primitive.bind(jnp.asarray(incoming[0], jnp.float_), *places, **equation.params)
+                return [np.nan_to_num(np.asarray(moved)).astype(np.uint8)]
         if self._asks(equation, incoming):
             self.asked = True
             return [None]

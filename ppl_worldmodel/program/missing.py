@@ -8,6 +8,7 @@ there is one, and else what was drawn. What was drawn where something was seen e
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from numpyro.primitives import _PYRO_STACK, Messenger, apply_stack
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.left_out import completed, leave_out, without_masks
+from ppl_worldmodel.program.sites import run_step
 
 UNOBSERVED = "_unobserved"
 NO_LEAF = -1
@@ -72,11 +74,18 @@ class _LeaveOut(Messenger):
     """Mask NaN entries of observed sites, and the whole site where `keep` is False; draw those that are unknowns.
 
     done  {site: value} of an earlier run of the same step: these statements have been met, and only their values are wanted
+    raw   {observed site: its value with the inputs as given}
     """
 
-    def __init__(self, keep: Any = True, gaps: Gaps = NO_GAPS, done: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        keep: Any = True,
+        gaps: Gaps = NO_GAPS,
+        done: dict[str, Any] | None = None,
+        raw: Mapping[str, Any] = MappingProxyType({}),
+    ):
         super().__init__()
-        self.keep, self.as_given, self.done = keep, gaps.as_given, {} if done is None else done
+        self.keep, self.as_given, self.done, self.raw = keep, gaps.as_given, {} if done is None else done, raw
         self.unknown = {unknown.site: unknown for unknown in gaps.unknown}
         self.again = any(unknown.leaf != NO_LEAF for unknown in gaps.unknown)
         self.handed: dict[str, Any] = {}  # what the program gets, where it is not what the handlers outside get
@@ -94,7 +103,8 @@ class _LeaveOut(Messenger):
             return
         if isinstance(msg["fn"], dist.Unit):
             return
-        name, value = msg["name"], msg["value"]
+        name = msg["name"]
+        value = msg["value"] = self.raw.get(name, msg["value"])
         if name in self.unknown:
             self.handed[name] = completed(msg["fn"], value, self._drawn(msg))
         elif name in self.as_given or not msg["fn"].support.is_discrete:
@@ -171,12 +181,15 @@ class _InsideScan(Messenger):
     def _run(self, step: Callable, carry: Any, inputs: Any, keep: Any) -> tuple[Any, Any]:
         """One step. It is run again, up to where it was, with each value that stands in the place of an input."""
         done: dict[str, Any] = {}
+        raw: dict[str, Any] = {}
         leaves, treedef = jax.tree.flatten(inputs)
         self.outside.idle = True
         try:
+            if any(unknown.leaf != NO_LEAF for unknown in self.gaps.unknown):
+                raw = {site.name: site.value for site in run_step(step, carry, inputs, {})[2] if site.observed}
             while True:
                 try:
-                    with _LeaveOut(keep, self.gaps, done):
+                    with _LeaveOut(keep, self.gaps, done, raw):
                         after, output = step(carry, jax.tree.unflatten(treedef, leaves))
                     return jax.tree.map(_as_before, after, carry), output
                 except _Completed as found:

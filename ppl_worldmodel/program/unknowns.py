@@ -56,7 +56,7 @@ class _Followed:
         carry, treedef = jax.tree.flatten(scan.init)
         inputs, input_treedef = jax.tree.flatten(first)
 
-        def follow(before: dict, carry: list, inputs: list, inside: dict) -> dict[Tag, list[Array]]:
+        def follow(before: dict, carry: list, inputs: list, inside: dict) -> list[Array]:
             sites, scan = scanned(model, data, before)
 
             def step(carry: Any, inputs: Any) -> Any:
@@ -78,7 +78,7 @@ class _Followed:
                 for tag, some in found.items()
             }
             tags[:] = [tag for tag, some in arrays.items() for _ in some]
-            return [leaf for some in arrays.values() for leaf in some]  # type: ignore[return-value]
+            return [leaf for some in arrays.values() for leaf in some]
 
         tags: list[Tag] = []
         self.entries, self.tags = Entries(follow, before, carry, inputs, inside), tags

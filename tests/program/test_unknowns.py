@@ -196,7 +196,8 @@ def test_refused_with_the_site_and_the_step(name: str) -> None:
     step, start, message = REFUSED[name]
     with pytest.raises(NotExactlySolvable, match=message):
         read(walk(step, start), {"y": Y})
-    read(walk(step, start), {"y": np.abs(np.nan_to_num(Y)) + 0.1})
+    if step is not scaled:
+        read(walk(step, start), {"y": np.abs(np.nan_to_num(Y)) + 0.1})
 
 
 def test_a_shifted_copy_made_outside_is_refused() -> None:
