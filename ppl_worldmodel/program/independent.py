@@ -116,7 +116,7 @@ def _answers(step: Step, beginning: Beginning, batch: Batch, table: Table | None
     def answer(state: dict, latents: dict, start: dict, inputs: Any) -> list[Array]:
         if linear is not None:
             new, found = linear(state, latents, inputs)
-            leaves, sites = beginning.at(start)
+            leaves, sites = beginning.at(start) if start else (jax.tree.leaves(step.scan.init), {})
             means = [gaussian(sites[name], batch)[0] for name in start]
             seen_first = [log_density(sites[name], batch) for name in beginning.seen]
             moved = carried(dict(zip(step.names, new, strict=True)))

@@ -123,12 +123,15 @@ def _up_to_scan(model: Callable, args: tuple, kwargs: Mapping[str, Any], values:
     )
 
 
-def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
+def starting_sites(model: Callable, arguments: Mapping[str, Any], *, held: bool = True) -> Start:
     """Which sample sites are the initial state: those that enter the scan's first carry and nothing else.
 
     A site that also enters the step, an input or another site's distribution is a parameter, and so is one that a leaf of the
     carry holds unchanged from step to step, and a continuous one that only enters leaves that forget it (the value before the
-    first observation). A site whose value is not a leaf itself must be Gaussian or finite to count.
+    first observation). A site whose value is not a leaf itself must be Gaussian or finite to count. Where the step draws nothing
+    and there is no other state, what is held unchanged is the state (the coefficients of a regression).
+
+    held  are values that are held unchanged parameters?
     """
     outline: list[Any] = []
 
@@ -139,6 +142,7 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
     sites = {name: site for name, site in outline[0].sites.items() if not site.observed}
     constant: set[int] = set()
     forgetful: set[int] = set()
+    drawn: list[str] = []
     direct: set[str] = set()
     following: list[tuple[Afterwards, frozenset[str]]] = []
 
@@ -149,8 +153,10 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         leaves, treedef = jax.tree.flatten(scan.init)
         first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
         copies = [jnp.array(leaf, copy=True) for leaf in leaves]
-        after, _, _ = run_step(scan.step, jax.tree.unflatten(treedef, copies), first, {}, validate=True)
-        constant.update(i for i, leaf in enumerate(jax.tree.leaves(after)) if leaf is copies[i])
+        after, _, inside = run_step(scan.step, jax.tree.unflatten(treedef, copies), first, {}, validate=True)
+        drawn.extend(site.name for site in inside if not site.observed)
+        if held:
+            constant.update(i for i, leaf in enumerate(jax.tree.leaves(after)) if leaf is copies[i])
         forgetful.update(_forgetful(scan))
         following.append(follow(model, arguments, scan, dict(zip(sites, values, strict=True))))
         direct.update(name for name, value in zip(sites, values, strict=True) if any(leaf is value for leaf in leaves))
@@ -184,6 +190,8 @@ def starting_sites(model: Callable, arguments: Mapping[str, Any]) -> Start:
         name for name in initial if any(position[name] in needs[other] for other in sites if other not in initial)
     }:
         initial -= lost
+    if held and constant and not initial and not drawn:
+        return starting_sites(model, arguments, held=False)
     places = {position[name] for name in initial}
     of = {
         leaf: frozenset(names[i] for i in found if i in places)

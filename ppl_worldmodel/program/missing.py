@@ -202,7 +202,9 @@ class _InsideScan(Messenger):
 
 def has_gaps(arguments: Mapping[str, Any]) -> bool:
     """Is there a NaN in the data, or data traced by JAX, in which there may be one?"""
-    leaves = [leaf for leaf in jax.tree.leaves(dict(arguments)) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
+    numbers = (float, complex, np.ndarray, np.generic, jax.Array)  # text and functions have no gaps
+    leaves = [leaf for leaf in jax.tree.leaves(dict(arguments)) if isinstance(leaf, numbers)]
+    leaves = [leaf for leaf in leaves if jnp.issubdtype(getattr(leaf, "dtype", float), jnp.inexact)]
     return any(isinstance(leaf, jax.core.Tracer) or bool(np.isnan(np.asarray(leaf)).any()) for leaf in leaves)
 
 

@@ -1,6 +1,7 @@
 """Which part of a step is the state, and which part merely runs along?  Found by running the step once on placeholders."""
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 from numpyro.distributions import Unit
+from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.dependence import dependence
@@ -105,6 +107,8 @@ def take_apart(scan: Scan, beginning: Beginning) -> Step:
             raise NotExactlySolvable(
                 f"the latent site '{name}' has a scaled density (handlers.scale), which is no probability: scale what is observed"
             )
+    if not state and kept:
+        return take_apart(_remembered(scan, kept), beginning)
     if not state:
         raise NotExactlySolvable(
             "the step samples no latent state: nothing is hidden, and the program's own log density is its evidence"
@@ -141,6 +145,32 @@ def take_apart(scan: Scan, beginning: Beginning) -> Step:
         scan=scan,
         treedef=treedef,
     )  # fmt: skip
+
+
+class _Catch(Messenger):
+    """Keep the values of some sites."""
+
+    def __init__(self, names: Collection[str]):
+        super().__init__()
+        self.names = names
+        self.values: dict[str, Any] = {}
+
+    def postprocess_message(self, msg):
+        if msg["type"] == "sample" and msg["name"] in self.names:
+            self.values[msg["name"]] = msg["value"]
+
+
+def _remembered(scan: Scan, latents: Mapping[str, Sample]) -> Scan:
+    """The scan with latent sites that are drawn anew at every step in its carry: a state that forgets what it was."""
+
+    def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
+        caught = _Catch(latents)
+        with caught:
+            after, output = scan.step(carry[0], inputs)
+        return (after, {name: caught.values[name] for name in latents}), output
+
+    before = {name: jnp.array(site.value, copy=True) for name, site in latents.items()}
+    return Scan(step, (scan.init, before), scan.inputs, scan.length)
 
 
 def _law(fn: Any, value: Any, scale: Any = None) -> list[Any]:

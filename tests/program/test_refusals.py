@@ -185,11 +185,13 @@ def branches(y: Any) -> None:
 
 
 def observes_nothing(y: Any) -> None:
-    def step(x: Any, y: Any) -> Any:
-        numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
-        return x, None
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
 
-    scan(step, numpyro.sample("x0", dist.Normal(0.0, 1.0)), y)
+    def step(last: Any, y: Any) -> Any:
+        numpyro.sample("y", dist.Normal(x + 0.5 * last, 1.0), obs=y)
+        return y, None
+
+    scan(step, 0.0, y)
 
 
 REFUSED: dict[str, tuple[Callable, str]] = {
