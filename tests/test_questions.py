@@ -82,3 +82,9 @@ def test_series_that_all_have_the_same_observations_are_noticed() -> None:
         assert same_observations(plate.model, {"y": y}, system.structure) == expected
     one = written_gaussian.WRITTEN["companion form"]
     assert same_observations(one.model, one.data, examine(one.model, one.data)[0].structure) == []
+
+
+def test_the_exact_engine_alone_learns_nothing_and_is_refused_before_any_work() -> None:
+    with pytest.raises(WorldModelError, match=r"parameters, and these are to be learned: add --known .*\(nuts, gibbs"):
+        answers(written_finite.WRITTEN["plate"], known=False, engines=("exact",))
+    assert answers(written_finite.WRITTEN["plate"], engines=("exact",))[0] == ["exact"]
