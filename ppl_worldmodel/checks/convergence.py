@@ -132,6 +132,8 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
         verdict, why = "undecided", f"only {ess.min():.0f} effective draws of {draws}; about {needed:,} draws would do"
     if constant and not stuck:
         why += f"; {_numbered(constant)} never varied"
+    if "moves" in candidate.attrs:
+        why += f"; {candidate.attrs['moves']}"
     return Finding(
         candidate.attrs["engine"], "itself", "convergence", int(table.sizes["entry"]), worst, float("nan"), float("nan"),
         float(rhat.max()), float(ess.min()), RHAT, "R-hat", verdict, why,

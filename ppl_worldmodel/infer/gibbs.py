@@ -1,6 +1,6 @@
-"""Gibbs sampling, in two forms: states and parameters in blocks, and, at given parameters, the states one at a time.
+"""Gibbs sampling, in two forms: states and parameters in blocks, and, at given parameters, the states alone.
 
-The second is the plainest MCMC that there is, and shares no code with the recursions: it is their referee.
+The second shares no code with the recursions: it is their referee.
 """
 
 import time
@@ -14,7 +14,7 @@ import xarray as xr
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import tree
 from ppl_worldmodel.infer.blocked import chain, conjugate_families
-from ppl_worldmodel.infer.single_site import single_site
+from ppl_worldmodel.infer.gibbs_states import gibbs_states
 from ppl_worldmodel.program.read import examine
 
 
@@ -30,15 +30,15 @@ def gibbs(
 
     parameters  None: draw the states and the parameters in turn (`blocked`); each parameter must have a full conditional of a
                 conjugate family, and the engine refuses, naming the parameter, where one has not. Beliefs are exact ones
-                averaged over the draws of the parameters. Given: draw a finite state, one time step at a time
-                (`single_site`).
+                averaged over the draws of the parameters. Given: draw a finite state, by moves that are known to reach every
+                possible path of it (`gibbs_states`).
     prefixes    with given parameters, which filtered and predicted beliefs to sample as well, from one posterior for each
                 prefix y_1:n, all in one run: True for every time step, a number for so many evenly spread, or the time steps
                 (counted from 0)
     """
     settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
     if parameters is not None:
-        return single_site(parameters=parameters, prefixes=prefixes, **settings)
+        return gibbs_states(parameters=parameters, prefixes=prefixes, **settings)
 
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
