@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.program.afterwards import onwards
 from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.intercept import _up_to_scan
 from ppl_worldmodel.program.sites import run_step, scan_of
@@ -32,7 +33,7 @@ def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
 
 
 def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
-    """Names of the arguments that the values of the observed sites, before the scan and in its step, are computed from."""
+    """Names of the arguments that the values of the observed sites, before, in and after the scan, are computed from."""
     names = [name for name, value in data.items() if isinstance(value, (np.ndarray, jax.Array))]
     others = {name: value for name, value in data.items() if name not in names}
 
@@ -41,7 +42,10 @@ def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
         run = _up_to_scan(model, (), arguments, {})
         scan = scan_of(run.message)
         first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-        sites = [*run.sites.values(), *run_step(scan.step, scan.init, first, {})[2]]
+        carry, output, inside = run_step(scan.step, scan.init, first, {})
+        outputs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (scan.length, *jnp.shape(leaf))), output)
+        after = onwards(model, (), arguments, {}, outputs, carry, scan.length).sites
+        sites = [*run.sites.values(), *inside, *after.values()]
         return [jnp.asarray(site.value) for site in sites if site.observed]
 
     return {names[i] for needs in dependence(values, *(jnp.asarray(data[name]) for name in names)) for i in needs}
