@@ -13,6 +13,10 @@ class DataError(WorldModelError):
     """Data or parameter values that do not fit the program."""
 
 
+class DigitsLost(WorldModelError):
+    """An exact answer of which too few digits survive the rounding of floats; the message names the time step."""
+
+
 ANYWAY = (
     "smc, a particle filter at given parameters; and NumPyro's own NUTS on the program, if its states are continuous"
 )

@@ -68,7 +68,7 @@ def _finite_start(system: FiniteState, states: Array, key: Array) -> Array:
 def _gaussian_start(system: LinearGaussian, states: Array, key: Array) -> Array:
     if system.structure.order == "emission first":
         return states[0]
-    A, b, Q = (_each(system, name)[0] for name in "AbQ")
+    A, b, Q = (matrices[0] for matrices in _each(system, "AbQ"))
     prior = Belief(system.initial_mean, system.initial_covariance)
     mean, covariance, _ = kalman.correct(prior, states[0], A, b, Q)
     return mean + gaussian.root(covariance) @ jax.random.normal(key, mean.shape)
@@ -91,7 +91,7 @@ def _finite(system: FiniteState, path: Path) -> Array:
 
 
 def _gaussian(system: LinearGaussian, path: Path) -> Array:
-    A, b, Q, C, d, R = (_each(system, name) for name in "AbQCdR")
+    A, b, Q, C, d, R = _each(system, "AbQCdR")
     if system.structure.order == "emission first":
         old, new = path.states[:-1], path.states[1:]
         A, b, Q = A[:-1], b[:-1], Q[:-1]
@@ -110,7 +110,7 @@ def _gaussian(system: LinearGaussian, path: Path) -> Array:
     return jnp.sum(jnp.asarray(moves)) + jnp.sum(emitted) + first + jnp.sum(factor)
 
 
-def _each(system: LinearGaussian, name: str) -> Array:
-    """An array of the system, one for each time step."""
-    array, steps = getattr(system, name), system.observations.shape[0]
-    return array if name in system.structure.varying else jnp.broadcast_to(array, (steps, *array.shape))
+def _each(system: LinearGaussian, names: str) -> list[Array]:
+    """Arrays of the system, one for each time step."""
+    steps, varying = system.observations.shape[0], system.structure.varying
+    return [kalman.each_step(getattr(system, name), name in varying, steps) for name in names]

@@ -75,18 +75,18 @@ def correct(belief: Belief, observation: Array, C: Array, d: Array, R: Array) ->
 def onward(system: LinearGaussian) -> tuple[Belief, tuple[Array, ...]]:
     """p(x_1), and the system's matrices (A, b, Q, C, d, R) at each t: the emission at t and the move from t to t + 1."""
     steps, varying = system.observations.shape[0], system.structure.varying
-    series = {
-        name: getattr(system, name)
-        if name in varying
-        else jnp.broadcast_to(getattr(system, name), (steps, *getattr(system, name).shape))
-        for name in "AbQCdR"
-    }
+    series = {name: each_step(getattr(system, name), name in varying, steps) for name in "AbQCdR"}
     initial = Belief(system.initial_mean, system.initial_covariance)
     if system.structure.order == "emission first":
         return initial, tuple(series.values())
     first = predict(initial, *(series[name][0] for name in "AbQ"))
     later = {name: jnp.concatenate([series[name][1:], series[name][-1:]]) for name in "AbQ"}
     return first, (*later.values(), *(series[name] for name in "CdR"))
+
+
+def each_step(array: Array, varying: bool, steps: int) -> Array:
+    """The array of each time step, time first."""
+    return array if varying else jnp.broadcast_to(array, (steps, *array.shape))
 
 
 def forward(system: LinearGaussian) -> tuple[Belief, Corrected]:

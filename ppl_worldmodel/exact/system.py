@@ -11,6 +11,7 @@ import jax
 from jaxtyping import Array, Float
 
 Order = Literal["transition first", "emission first", "both states"]
+Form = Literal["covariance", "square root"]
 
 
 @jax.tree_util.register_static
@@ -27,6 +28,8 @@ class Structure:
     factors  what a finite state consists of, if it was read off a program: names of the parts of the carry, and
     labels   their values, one row for each state (`exact.factors.marginal` gives the belief about one of them).
     extra    how many of a Gaussian state's last coordinates are there only because an observation depends on them.
+    form     how a Gaussian belief is carried inside a trace of JAX: by its covariance, or, where that would lose digits, by a
+             square root of it in double-double arithmetic (several times as long). With concrete numbers the verbs choose.
     about    lines (label, text) for people, printed by the system's repr.
     """
 
@@ -39,6 +42,7 @@ class Structure:
     factors: tuple[str, ...] = ()
     labels: tuple[tuple[float | int, ...], ...] = ()
     extra: int = 0
+    form: Form = "covariance"
     about: tuple[tuple[str, str], ...] = ()
 
 

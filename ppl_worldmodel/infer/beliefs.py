@@ -91,6 +91,8 @@ def of_parameter_draws(
     thinned = {name: jnp.asarray(value)[:, ::step] for name, value in draws.items()}
     kept = next(iter(thinned.values())).shape[1]
     thinned = {name: value.reshape(-1, *value.shape[2:]) for name, value in thinned.items()}
+    if isinstance(family, LinearGaussian):
+        plan = plan._replace(form=gaussian.settled(family, "smooth").structure.form)
     past = over_draws(model, data, thinned, plan, lambda system: _verbs(system).smooth(system)._asdict())
     beliefs: dict[str, xr.DataArray] = {}
     lead, size = _lead(family), None

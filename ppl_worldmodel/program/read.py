@@ -12,7 +12,7 @@ from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.exact import finite, gaussian
-from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
+from ppl_worldmodel.exact.system import FiniteState, Form, LinearGaussian
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.faults import Faults, faults_of, raise_faults, raise_nan
@@ -42,6 +42,7 @@ class Plan(NamedTuple):
     diffuse   sites of the initial state whose variance is infinite, beside the improper ones
     table     the listed states of a finite program, where its structure alone does not tell them
     gaps      the missing observations that the program goes on to use
+    form      how a Gaussian belief is carried: where covariances would lose digits, by square roots of them
     """
 
     start: Start
@@ -49,6 +50,7 @@ class Plan(NamedTuple):
     diffuse: frozenset[str] = frozenset()
     table: Table | None = None
     gaps: Gaps = NO_GAPS
+    form: Form = "covariance"
 
 
 class _Together(Exception):
@@ -91,7 +93,7 @@ def examine(
     check_before(gaps, plan.start.sites)
     while True:
         try:
-            seen, about, supports = _look(program, arguments, values, plan)
+            seen, about, supports, elsewhere = _look(program, arguments, values, plan)
         except NeedsNumbers:
             plan = plan._replace(table=_table(program, arguments, values, plan))
             continue
@@ -108,9 +110,13 @@ def examine(
     check_inside(values or {}, seen.inside, supports)
     raise_faults(seen.faults)
     raise_nan(seen.system)
-    return _with_gaps(
-        seen.system, {name: seen.faults.missing[name] for name in seen.system.structure.observed}, about
-    ), plan
+    system = seen.system
+    if isinstance(system, LinearGaussian):
+        others = [elsewhere(jax.random.key(n)) for n in (1, 2)] if values is None else []
+        if not all(map(gaussian.covariances_suffice, (system, *others))):
+            plan, system = plan._replace(form="square root"), gaussian.in_square_root_form(system)
+            about = (("arithmetic", "square roots of covariances, which would lose digits (slower)"), *about)
+    return _with_gaps(system, {name: seen.faults.missing[name] for name in system.structure.observed}, about), plan
 
 
 def system_at(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan) -> System:
@@ -146,7 +152,8 @@ def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Bat
         table = plan.table or tabulate(step, beginning, batch)
         return read_finite(step, beginning, batch, table), batch, table
     if not any(discrete.values()):
-        return read_gaussian(step, beginning, batch, plan.diffuse | improper(beginning)), batch, None
+        system = read_gaussian(step, beginning, batch, plan.diffuse | improper(beginning))
+        return system._replace(structure=replace(system.structure, form=plan.form)), batch, None
     names = ", ".join(f"'{name}' ({kind(sites[name].fn)})" for name in discrete)
     raise NotExactlySolvable(
         f"the state has discrete and continuous parts, {names}: it is a switching system, and the number of terms of its filter "
@@ -177,13 +184,13 @@ def _proven(step: Step, beginning: Beginning, plan: Plan) -> tuple[tuple[str, st
 
 def _look(
     program: Callable, arguments: dict[str, Any], values: Mapping[str, Array] | None, plan: Plan
-) -> tuple[_Seen, tuple[tuple[str, str], ...], dict[str, str]]:
-    """Read the program once, compiled, with its checks; lines for the repr; the parameters' supports."""
+) -> tuple[_Seen, tuple[tuple[str, str], ...], dict[str, str], Callable[[Array], Any]]:
+    """Read the program once, compiled, with its checks; lines for the repr; the parameters' supports; the system at other draws."""
     described: list[tuple[str, str]] = []
     supports: dict[str, str] = {}
 
-    def run(parameters: Mapping[str, Any] | None) -> _Seen:
-        collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
+    def run(parameters: Mapping[str, Any] | None, key: Array) -> _Seen:
+        collect = Collect(None, parameters, set(plan.start.sites), key)
         seen: list[_Seen] = []
 
         def on_scan(scan: Scan, beginning: Beginning) -> None:
@@ -209,8 +216,9 @@ def _look(
         return seen[0]._replace(inside=collect.inside)
 
     # Compiled to be run once: optimising it would take longer than it saves.
-    once = jax.jit(run).lower(values).compile({"xla_backend_optimization_level": 0})
-    return once(values), tuple(described), supports
+    key = jax.random.key(0)
+    once = jax.jit(run).lower(values, key).compile({"xla_backend_optimization_level": 0})
+    return once(values, key), tuple(described), supports, lambda key: once(values, key).system
 
 
 def _table(program: Callable, arguments: dict[str, Any], values: Mapping[str, Array] | None, plan: Plan) -> Table:

@@ -159,3 +159,51 @@ def _log_density(size: int, determinant: Fraction, quadratic: Fraction) -> decim
     constant = _DIGITS.multiply(decimal.Decimal(size), _DIGITS.ln(_DIGITS.multiply(decimal.Decimal(2), _PI)))
     total = _DIGITS.add(_DIGITS.add(constant, _DIGITS.ln(_decimal(determinant))), _decimal(quadratic))
     return _DIGITS.divide(total, decimal.Decimal(-2))
+
+
+class RationalSmoothed(NamedTuple):
+    """Exact beliefs p(x_t | y_1:T) about the state that emits observation t, and cov(x_t, x_t+1 | y_1:T), as lists over time."""
+
+    mean: list[Vector]
+    covariance: list[Matrix]
+    pairwise_covariance: list[Matrix]  # rows x_t; one fewer
+
+
+def kalman_smoother(observations: Any, **system: Any) -> RationalSmoothed:
+    """Smooth in exact arithmetic; arguments as of `kalman_filter`.
+
+    The recursion of Bryson & Frazier (1963): with r_t and N_t the score of the later observations and its covariance,
+    E[x_t | y] = m_t + P_t r_t and cov = P_t - P_t N_t P_t from the filtered m_t, P_t. It inverts nothing but S_t, so singular
+    covariances of states are no special case; in floats it would cancel, in fractions it does not.
+    """
+    found = kalman_filter(observations, **system)
+    A, C = exact(system["A"]), exact(system["C"])
+    y, steps, size = exact(observations), len(observations), len(found.filtered_mean[0])
+    score, information = [Fraction(0)] * size, [[Fraction(0)] * size for _ in range(size)]
+    means, covariances, pairs = [], [], []
+    for t in reversed(range(steps)):
+        P = found.filtered_covariance[t]
+        means.insert(0, [m + s for m, s in zip(found.filtered_mean[t], apply(P, score), strict=True)])
+        covariances.insert(0, add(P, multiply(multiply(P, information), P), sign=-1))
+        seen = [i for i, value in enumerate(y[t]) if value is not None]
+        if seen:
+            rows, S = [C[t][i] for i in seen], found.innovation_covariance[t]
+            weights = multiply(transpose(rows), invert(S)[0])
+            gain = multiply(found.predicted_covariance[t], weights)
+            keep = add(_identity(size), multiply(gain, rows), sign=-1)
+            score = [a + b for a, b in zip(
+                apply(weights, found.innovation[t]), apply(transpose(keep), score), strict=True
+            )]  # fmt: skip
+            information = add(multiply(weights, rows), multiply(multiply(transpose(keep), information), keep))
+        if t == 0:
+            break
+        move = A[t - 1] if system["emission_first"] else A[t]
+        rest = add(_identity(size), multiply(information, found.predicted_covariance[t]), sign=-1)
+        pairs.insert(0, multiply(multiply(found.filtered_covariance[t - 1], transpose(move)), rest))
+        score = apply(transpose(move), score)
+        information = multiply(multiply(transpose(move), information), move)
+    return RationalSmoothed(means, covariances, pairs)
+
+
+def _identity(size: int) -> Matrix:
+    return [[Fraction(int(i == j)) for j in range(size)] for i in range(size)]

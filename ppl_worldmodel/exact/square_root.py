@@ -1,0 +1,344 @@
+"""The square-root form of the Kalman filter and smoother in double-double arithmetic, where covariances would lose their digits.
+
+A belief is x = mean + reach delta + root noise: noise is standard normal, delta has a flat density (of a diffuse first state). To
+observe one number is to project: with g the row of `root` that belongs to it and u = g / |g|, its whitened innovation is
+e = v / |g|, and of all rows what lies along u is taken out of `root` and added to the mean, e times. Nothing is inverted, so
+singular noise, known states and observations without noise are no special cases. While the row's `reach` is not zero, the number
+determines one direction of delta in the same way.
+
+Source: Bierman (1977), Factorization Methods for Discrete Sequential Estimation, chapters 5 and 6; Park & Kailath (1995), IEEE
+Transactions on Automatic Control 40 (smoother); Koopman & Durbin (2000), Journal of Time Series Analysis 21 (diffuse start).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from ppl_worldmodel.exact import double_double as dd
+from ppl_worldmodel.exact import kalman
+from ppl_worldmodel.exact.double_double import Pair
+from ppl_worldmodel.exact.kalman import Belief, Corrected, Smoothed
+from ppl_worldmodel.exact.system import LinearGaussian
+
+
+class Factored(NamedTuple):
+    """x = mean + reach delta + root noise; mean (dim_x,), reach (dim_x, directions), root (dim_x, dim_noise).
+
+    unseen  how many directions of delta are not determined yet
+    """
+
+    mean: Pair
+    reach: Pair
+    root: Pair
+    unseen: Array
+
+
+class Moves(NamedTuple):
+    """The move to the state at t, x = A x' + b + push noise, and the emission from there, y = C x + d + noise noise, time first."""
+
+    A: Pair
+    b: Pair
+    push: Pair
+    C: Pair
+    d: Pair
+    noise: Pair
+    y: Pair
+
+
+class Forward(NamedTuple):
+    """Factored beliefs before and after each observation, and log p(y_t | y_1:t-1) as far as it has a density."""
+
+    predicted: Factored
+    filtered: Factored
+    log_terms: Array
+
+
+def beliefs(
+    system: LinearGaussian, smooth: bool, units: LinearGaussian | None = None
+) -> tuple[Belief, Corrected, Smoothed | None, Array]:
+    """Predicted, filtered and (if asked for) smoothed beliefs in floats, and whether a diffuse first state stays undetermined.
+
+    Until the data determine a diffuse first state the log predictive is zero; the step that determines it has all up to it.
+    """
+    found, moves = forward(system, units)
+    open_, terms = found.filtered.unseen > 0, found.log_terms
+    until = jnp.where(open_, 0.0, terms.cumsum())
+    starts = jnp.concatenate([jnp.ones(1, bool), open_[:-1]])
+    terms = jnp.where(open_, 0.0, jnp.where(starts, until, terms))
+    terms = terms.at[-1].add(jnp.where(open_[-1], jnp.nan, 0.0))
+    corrected = Corrected(*moments(found.filtered), terms)
+    past = None
+    if smooth:
+        smoothed, gains = backward(found, moves)
+        past = Smoothed(*moments(smoothed), gains.high)
+    return Belief(*moments(found.predicted)), corrected, past, open_[-1]
+
+
+def forward(system: LinearGaussian, units: LinearGaussian | None = None) -> tuple[Forward, Moves]:
+    """Factored beliefs for every t.
+
+    units  by how many units in its last place, of some 32 digits, every input is to be off: see `exact.digits`
+    """
+    initial, moves = _prepared(system, units)
+
+    def step(filtered: Factored, move: Moves) -> tuple[Factored, tuple]:
+        predicted = _predict(filtered, move)
+        filtered, log_term = _observe(predicted, move)
+        return filtered._replace(root=_compressed(filtered.root)), (predicted, filtered, log_term)
+
+    return Forward(*lax.scan(step, initial, moves)[1]), moves
+
+
+def backward(found: Forward, moves: Moves) -> tuple[Factored, Pair]:
+    """Factored beliefs given all observations for every t, and the gains from t + 1 back to t."""
+    last = jax.tree.map(lambda series: series[-1], found.filtered)
+    last = last._replace(root=_compressed(last.root))
+    size = last.root.shape[0]
+
+    def step(following: Factored, inputs: tuple[Factored, Factored, Moves]) -> tuple[Factored, tuple[Factored, Pair]]:
+        filtered, ahead, move = inputs
+        gain, given = _given_next(filtered, move)
+        across = dd.join([following.root, following.reach, dd.subtract(following.mean, ahead.mean)[:, None]], axis=1)
+        across = dd.product(gain, across)
+        root = _compressed(dd.join([across[:, :size], given.root], axis=1))
+        reach = dd.add(across[:, size:-1], given.reach)
+        smoothed = Factored(dd.add(filtered.mean, across[:, -1]), reach, root, following.unseen)
+        return smoothed, (smoothed, gain)
+
+    _, (earlier, gains) = lax.scan(step, last, _backwards(found, moves), reverse=True)
+    last = jax.tree.map(lambda end: end[None], last)
+    return jax.tree.map(lambda series, end: jnp.concatenate([series, end]), earlier, last), gains
+
+
+def sample(found: Forward, moves: Moves, key: Array, num_paths: int) -> Array:
+    """Draws of x_1:T given all observations, (draw, time, dim_x): the last state, then each one given the next."""
+    last = jax.tree.map(lambda series: series[-1], found.filtered)
+    keys = jax.random.split(key, found.log_terms.shape[0])
+
+    def drawn(mean: Pair, root: Pair, key: Array) -> Pair:
+        noise = jax.random.normal(key, (num_paths, root.shape[1]))
+        return dd.add(mean, dd.pair(noise @ root.high.T))
+
+    def step(following: Pair, inputs: tuple) -> tuple[Pair, Array]:
+        (filtered, ahead, move), key = inputs
+        gain, given = _given_next(filtered, move)
+        shift = dd.product(dd.subtract(following, ahead.mean[None]), dd.transpose(gain))
+        state = drawn(dd.add(filtered.mean[None], shift), given.root, key)
+        return state, state.high
+
+    end = drawn(last.mean[None], last.root, keys[-1])
+    _, earlier = lax.scan(step, end, (_backwards(found, moves), keys[:-1]), reverse=True)
+    return jnp.swapaxes(jnp.concatenate([earlier, end.high[None]]), 0, 1)
+
+
+def moments(belief: Factored) -> tuple[Array, Array]:
+    """Means and covariances in floats of beliefs, time first; NaN until delta is determined."""
+    gap = belief.unseen > 0
+    covariance = dd.product(belief.root, dd.transpose(belief.root)).high
+    return jnp.where(gap[:, None], jnp.nan, belief.mean.high), jnp.where(gap[:, None, None], jnp.nan, covariance)
+
+
+def factor(covariance: Array, other: Array | float = 0.0) -> Pair:
+    """A lower triangular matrix with L L' = covariance, also where the covariance is singular; several have leading axes.
+
+    A covariance that is not positive semi-definite by its rounding has a pivot below zero. It counts as zero, or as its size
+    times `other`: if the two make a difference, digits are lost.
+    """
+    size, whole = covariance.shape[-1], jnp.abs(jnp.diagonal(covariance, axis1=-2, axis2=-1))
+    one, none = dd.pair(jnp.ones_like(whole[..., 0])), dd.pair(jnp.zeros_like(covariance[..., 0]))
+
+    def eliminate(i: Array, carry: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
+        rest, found = carry
+        pivot = rest[..., i, i]
+        pivot = dd.select(pivot.high < 0, dd.pair(-other * pivot.high), pivot)
+        positive = pivot.high > _rank() * whole[..., i]
+        root = dd.square_root(dd.select(positive, pivot, one))
+        column = dd.multiply(rest[..., :, i], dd.divide(one, root)[..., None])
+        column = dd.select((jnp.arange(size) >= i) & positive[..., None], column, none)
+        rest = dd.subtract(rest, dd.multiply(column[..., :, None], column[..., None, :]))
+        return rest, jax.tree.map(lambda all, one: all.at[..., :, i].set(one), found, column)
+
+    start = dd.pair(covariance), dd.pair(jnp.zeros_like(covariance))
+    return lax.fori_loop(0, size, eliminate, start)[1]
+
+
+def _prepared(system: LinearGaussian, units: LinearGaussian | None) -> tuple[Factored, Moves]:
+    """The belief before the first move, and the moves, as pairs. Where the emission comes first, the first move does nothing."""
+    varying, steps, size = system.structure.varying, system.observations.shape[0], system.initial_mean.shape[-1]
+
+    def off(value: Pair, name: str) -> Pair:
+        if units is None:
+            return value
+        return dd.Pair(value.high, value.low + jnp.finfo(value.high.dtype).eps ** 2 * getattr(units, name) * value.high)
+
+    other = 0.0 if units is None else jnp.minimum(jnp.abs(units.initial_mean).max(), 1.0)
+    push, noise, root = _factors([system.Q, system.R, system.initial_covariance], other)
+    arrays = {name: off(dd.pair(getattr(system, name)), name) for name in "AbCd"}
+    arrays |= {"push": off(push, "Q"), "noise": off(noise, "R")}
+    named = {"push": "Q", "noise": "R"}
+    series = {
+        name: jax.tree.map(
+            lambda part, name=name: kalman.each_step(part, named.get(name, name) in varying, steps), value
+        )
+        for name, value in arrays.items()
+    }
+    if system.structure.order == "emission first":
+        idle = {"A": jnp.eye(size), "b": jnp.zeros(size), "push": jnp.zeros((size, size))}
+        for name, start in idle.items():
+            series[name] = dd.join([dd.pair(start[None]), series[name][:-1]], axis=0)
+    mean, y = off(dd.pair(system.initial_mean), "initial_mean"), off(dd.pair(system.observations), "observations")
+    reach = dd.pair(jnp.zeros((size, 0))) if system.diffuse is None else off(dd.pair(system.diffuse), "diffuse")
+    initial = Factored(mean, reach, off(root, "initial_covariance"), jnp.asarray(reach.shape[-1]))
+    return initial, Moves(**series, y=y)
+
+
+def _factors(covariances: list[Array], other: Array | float) -> list[Pair]:
+    """The factors of several covariances, computed in one loop: what is compiled is a third of that."""
+    size = max(each.shape[-1] for each in covariances)
+    stacked = [each.reshape(-1, *each.shape[-2:]) for each in covariances]
+    padded = [jnp.pad(each, [(0, 0), *[(0, size - each.shape[-1])] * 2]) for each in stacked]
+    found, parts, start = factor(jnp.concatenate(padded), other), [], 0
+    for each, rows in zip(covariances, stacked, strict=True):
+        part = found[start : start + len(rows), : each.shape[-1], : each.shape[-1]]
+        parts.append(jax.tree.map(lambda leaf, each=each: leaf.reshape(each.shape), part))
+        start += len(rows)
+    return parts
+
+
+def _predict(filtered: Factored, move: Moves) -> Factored:
+    """A x + b + push noise; rows that are only rounding are zero."""
+    noises = filtered.root.shape[1]
+    moved = dd.product(move.A, dd.join([filtered.root, filtered.reach, filtered.mean[:, None]], axis=1))
+    root = dd.join([moved[:, :noises], move.push], axis=1)
+    root = _cleaned(root, _reference(move.A, filtered.root, move.push))
+    reach = _cleaned(moved[:, noises:-1], _reference(move.A, filtered.reach))
+    return Factored(dd.add(moved[:, -1], move.b), reach, root, filtered.unseen)
+
+
+def _backwards(found: Forward, moves: Moves) -> tuple[Factored, Factored, Moves]:
+    """For all t but the last: the belief at t, the predicted one at t + 1, and the move between them."""
+    return (
+        jax.tree.map(lambda each: each[:-1], found.filtered),
+        *jax.tree.map(lambda each: each[1:], (found.predicted, moves)),
+    )
+
+
+def _given_next(filtered: Factored, move: Moves) -> tuple[Pair, Factored]:
+    """The state at t as an affine function of the next one, whose every coordinate is a target; and what that leaves open."""
+    size, moved = filtered.root.shape[0], _predict(filtered, move)
+    still = dd.pair(jnp.zeros_like(move.push.high))
+    rows = Factored(
+        dd.pair(jnp.zeros((2 * size, size))),
+        dd.join([moved.reach, filtered.reach], axis=0),
+        dd.join([moved.root, dd.join([filtered.root, still], axis=1)], axis=0),
+        filtered.unseen,
+    )
+    sizes = _reference(move.A, filtered.root, move.push), _reference(move.A, filtered.reach)
+    given, _ = _condition(rows, dd.pair(jnp.eye(size)), jnp.ones(size, bool), sizes)
+    return given.mean[size:], Factored(filtered.mean, given.reach[size:], given.root[size:], given.unseen)
+
+
+def _observe(predicted: Factored, move: Moves) -> tuple[Factored, Array]:
+    """p(x | y) of one step and log p(y), of the components that are present."""
+    present, (dim_y, dim_x), noises = ~jnp.isnan(move.y.high), move.C.shape, predicted.root.shape[1]
+    y = dd.select(present, move.y, dd.pair(jnp.zeros(dim_y)))
+    seen = dd.product(move.C, dd.join([predicted.root, predicted.reach, predicted.mean[:, None]], axis=1))
+    silent = dd.pair(jnp.zeros((dim_x, dim_y)))
+    rows = Factored(
+        dd.join([dd.add(seen[:, -1], move.d), predicted.mean], axis=0)[:, None],
+        dd.join([seen[:, noises:-1], predicted.reach], axis=0),
+        dd.join([dd.join([seen[:, :noises], move.noise], axis=1), dd.join([predicted.root, silent], axis=1)], axis=0),
+        predicted.unseen,
+    )
+    sizes = _reference(move.C, predicted.root, move.noise), _reference(move.C, predicted.reach)
+    given, log_density = _condition(rows, y[:, None], present, sizes)
+    return Factored(given.mean[dim_y:, 0], given.reach[dim_y:], given.root[dim_y:], given.unseen), log_density
+
+
+def _condition(rows: Factored, target: Pair, present: Array, sizes: tuple[Array, Array]) -> tuple[Factored, Array]:
+    """Let the first rows be `target`, one after the other; the mean may have several columns, of which the density is the first's.
+
+    sizes  of the rows of root and reach before anything cancelled: what is smaller by `_rank()` is zero
+    """
+    log_two_pi = jnp.log(2 * jnp.pi)
+
+    def one_row(i: Array, carry: tuple[Factored, Array]) -> tuple[Factored, Array]:
+        (mean, reach, root, unseen), log_density = carry
+        innovation = dd.subtract(target[i], mean[i])
+        random, norm, along, aside = _projection(root, i, sizes[0][i], present[i])
+        gain = dd.multiply(aside, norm.inverse[None])
+        projected = dd.subtract(root, dd.outer(aside, along))
+        log_term = -0.5 * (dd.multiply(innovation[0], norm.inverse).high ** 2 + log_two_pi) - jnp.log(norm.size)
+        log_term = jnp.where(random, log_term, jnp.where(present[i], jnp.nan, 0.0))
+        if reach.shape[1]:
+            free, flat, within, shift = _projection(reach, i, sizes[1][i], present[i] & (unseen > 0))
+            freeing = dd.multiply(shift, flat.inverse[None])
+            gain = dd.select(free, freeing, gain)
+            projected = dd.select(free, dd.subtract(root, dd.outer(freeing, root[i])), projected)
+            narrowed = _cleaned(dd.subtract(reach, dd.outer(shift, within)), _norms(reach))
+            unseen = unseen - free
+            # With delta determined, what is left of its reach is rounding.
+            reach = dd.select(free, dd.select(unseen > 0, narrowed, dd.pair(jnp.zeros(reach.shape))), reach)
+            log_term = jnp.where(free, -jnp.log(flat.size), log_term)
+            random = random | free
+        root = dd.select(random, _cleaned(projected, _norms(root)), root)
+        mean = dd.select(random, dd.add(mean, dd.outer(gain, innovation)), mean)
+        return Factored(mean, reach, root, unseen), log_density + log_term
+
+    return lax.fori_loop(0, target.shape[0], one_row, (rows, jnp.zeros(())))
+
+
+class _Norm(NamedTuple):
+    """The length of a row and its inverse; one where the row is zero."""
+
+    size: Array
+    inverse: Pair
+
+
+def _projection(rows: Pair, i: Array, reference: Array, wanted: Array) -> tuple[Array, _Norm, Pair, Pair]:
+    """Is row i more than rounding; its length; the direction along it; and how far each row reaches along that."""
+    row, one = rows[i], dd.pair(jnp.ones(()))
+    found = wanted & (_norms(row) > _rank() * reference)
+    square = dd.select(found, dd.total(dd.multiply(row, row)), one)
+    size = dd.square_root(square)
+    inverse = dd.divide(one, size)
+    along = dd.multiply(row, inverse[None])
+    return found, _Norm(size.high, inverse), along, dd.dot(rows, along[None])
+
+
+def _compressed(root: Pair) -> Pair:
+    """The lower triangular matrix with the same L L' (Gram-Schmidt on rows)."""
+    size, sizes = root.shape[0], _norms(root)
+
+    def one_row(i: Array, carry: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
+        rest, found = carry
+        random, _, along, aside = _projection(rest, i, sizes[i], jnp.ones((), bool))
+        aside = dd.select(random & (jnp.arange(size) >= i), aside, dd.pair(jnp.zeros(size)))
+        found = jax.tree.map(lambda all, column: all.at[:, i].set(column), found, aside)
+        return dd.subtract(rest, dd.outer(aside, along)), found
+
+    return lax.fori_loop(0, size, one_row, (root, dd.pair(jnp.zeros((size, size)))))[1]
+
+
+def _rank() -> float:
+    """What is left of a row after a projection counts as zero below this part of it: 4e-28 in float64."""
+    return float(jnp.finfo(jnp.float_).eps) ** 1.75
+
+
+def _norms(rows: Pair) -> Array:
+    """Lengths of rows, as floats; they decide what is rounding and have no derivative."""
+    return lax.stop_gradient(jnp.sqrt((rows.high**2).sum(axis=-1)))
+
+
+def _cleaned(rows: Pair, sizes: Array) -> Pair:
+    """Rows that are only rounding beside what they come from are zero."""
+    return dd.select((_norms(rows) > _rank() * sizes)[:, None], rows, dd.pair(jnp.zeros(rows.shape)))
+
+
+def _reference(matrix: Pair, rows: Pair, noise: Pair | None = None) -> Array:
+    """How large the rows of matrix @ rows + noise would be if nothing cancelled."""
+    sizes = lax.stop_gradient(jnp.abs(matrix.high)) @ _norms(rows)
+    return sizes if noise is None else sizes + _norms(noise)
