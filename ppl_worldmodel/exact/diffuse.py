@@ -34,11 +34,11 @@ class _Start(NamedTuple):
     log_evidence: Array
 
 
-def forward(system: LinearGaussian) -> tuple[Belief, Corrected]:
-    """Predicted beliefs and corrections for every t."""
+def forward(system: LinearGaussian, off: Belief | None = None) -> tuple[Belief, Corrected]:
+    """Predicted beliefs and corrections for every t; `off` as of `kalman.forward`."""
     known, along = _centred(system)
-    predicted, corrected = kalman.forward(known)
-    ahead, after = jax.vmap(kalman.forward)(along)
+    predicted, corrected = kalman.forward(known, off)
+    ahead, after = jax.vmap(lambda one: kalman.forward(one, off))(along)
     start = _start(known, predicted, ahead.mean, corrected.log_predictive)
     terms = jnp.diff(jnp.where(start.determined, start.log_evidence, 0.0))
     terms = terms.at[-1].add(jnp.where(start.determined[-1], 0.0, jnp.nan))
@@ -49,12 +49,12 @@ def forward(system: LinearGaussian) -> tuple[Belief, Corrected]:
     return Belief(*_together(*predicted, ahead.mean, before)), Corrected(*belief, terms)
 
 
-def smoothed(system: LinearGaussian) -> Smoothed:
-    """Smoothed beliefs for every t; the gains are those of the system with delta known."""
+def smoothed(system: LinearGaussian, off: Belief | None = None) -> Smoothed:
+    """Smoothed beliefs for every t; the gains are those of the system with delta known; `off` as of `kalman.forward`."""
     known, along = _centred(system)
-    predicted, corrected = kalman.forward(known)
+    predicted, corrected = kalman.forward(known, off)
     past = kalman.backward(known, predicted, corrected)
-    ahead, after = jax.vmap(kalman.forward)(along)
+    ahead, after = jax.vmap(lambda one: kalman.forward(one, off))(along)
     start = _start(known, predicted, ahead.mean, corrected.log_predictive)
     reach = jax.vmap(kalman.backward)(along, ahead, after).mean
     last = jax.tree.map(lambda series: jnp.broadcast_to(series[-1], (reach.shape[1], *series.shape[1:])), start)

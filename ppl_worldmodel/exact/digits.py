@@ -1,7 +1,8 @@
 """Decimal digits of an exact result: how far it moves when its inputs move by their own rounding.
 
-A pass is run again on copies of the system whose every number is off by one or two units in the last place. What rounding does to
-the result it does to each copy in another way, so the copies differ by the error of the pass and by the condition of the problem.
+A pass is run again on copies of the system whose every number is off by one or two units in the last place, and so is every belief
+on the way. What rounding does to the result it does to each copy in another way, so the copies differ by the error of the pass and
+by the condition of the problem.
 A smoothed belief of a copy is computed by another algorithm, which inverts no covariance of a state. (The square-root form has a
 last place of its own, in its 32nd digit.) Digits are counted of a log evidence itself (below one nat, of one nat), of a mean beside
 its size plus its standard deviation, and of a covariance beside the two standard deviations that it belongs to.
@@ -78,6 +79,18 @@ def nudged(system: LinearGaussian, seed: int) -> LinearGaussian:
             by = rows[..., :, None] * rows[..., None, :]
         changed[name] = (array * by).astype(array.dtype)
     return system._replace(**changed)
+
+
+def rounding(system: LinearGaussian, seed: int) -> Belief:
+    """By which part of itself every number of a predicted belief shall be off at each time step: a unit of its last place or two.
+
+    Where a covariance has absorbed what is small beside it, inputs may move and nothing shows; its own entries may not.
+    """
+    random, shape = np.random.default_rng(seed), system.observations.shape[:-1]
+    size, units = system.initial_mean.shape[-1], np.array([-2.0, -1.0, 1.0, 2.0]) * jnp.finfo(system.A.dtype).eps
+    upper = np.triu(random.choice(units, (*shape, size, size)))
+    covariance = upper + np.swapaxes(np.triu(upper, 1), -1, -2)
+    return Belief(jnp.asarray(random.choice(units, (*shape, size))), jnp.asarray(covariance))
 
 
 def smoothed_without_inverse(system: LinearGaussian, predicted: Belief, corrected: Corrected) -> Belief:

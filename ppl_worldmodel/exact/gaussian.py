@@ -28,6 +28,7 @@ from ppl_worldmodel.exact.digits import (
     nudged,
     nudges,
     refuse,
+    rounding,
     smoothed_without_inverse,
 )
 from ppl_worldmodel.exact.kalman import Belief, Corrected, Smoothed, predict
@@ -214,8 +215,8 @@ def _checked(system: LinearGaussian, question: Question) -> tuple[Found, Digits]
         found = _run(system, question, still)
         copies = [_run(system, question, nudges(system, seed)) for seed in range(COPIES)]
     else:
-        found = _run(system, question)
-        copies = [_by_other_means(nudged(system, seed), question) for seed in range(COPIES)]
+        found = _run(system, question, jax.tree.map(jnp.zeros_like, rounding(system, 0)))
+        copies = [_by_other_means(nudged(system, seed), question, rounding(system, seed)) for seed in range(COPIES)]
     answers, series = [_answer(each, question) for each in (found, *copies)], system.structure.sequences
     if not series:
         return found, agreement(answers[0], answers[1:], system.diffuse is not None)
@@ -227,28 +228,33 @@ def _checked(system: LinearGaussian, question: Question) -> tuple[Found, Digits]
 
 
 @partial(jax.jit, static_argnames="question")
-def _run(system: LinearGaussian, question: Question, units: LinearGaussian | None = None) -> Found:
+def _run(system: LinearGaussian, question: Question, off: LinearGaussian | Belief | None = None) -> Found:
+    """What a pass finds, with its inputs (of the square-root form) or its beliefs off by a little, if that is asked for."""
     if not system.structure.sequences:
-        return _one_run(system, question, units)
+        return _one_run(system, question, off)
     one = replace(system.structure, sequences=0)
-    return jax.vmap(lambda own, units: _one_run(own._replace(structure=one), question, units))(system, units)
+    return jax.vmap(lambda own, off: _one_run(own._replace(structure=one), question, off))(system, off)
 
 
-def _one_run(system: LinearGaussian, question: Question, units: LinearGaussian | None = None) -> Found:
+def _one_run(system: LinearGaussian, question: Question, off: LinearGaussian | Belief | None = None) -> Found:
     if system.structure.form == "square root":
-        return _with_factor(system, Found(*square_root.beliefs(system, question == "smooth", units)))
-    predicted, corrected = kalman.forward(system) if system.diffuse is None else diffuse.forward(system)
+        assert not isinstance(off, Belief)
+        return _with_factor(system, Found(*square_root.beliefs(system, question == "smooth", off)))
+    assert not isinstance(off, LinearGaussian)
+    predicted, corrected = kalman.forward(system, off) if system.diffuse is None else diffuse.forward(system, off)
     past = None
     if question == "smooth":
-        past = kalman.backward(system, predicted, corrected) if system.diffuse is None else diffuse.smoothed(system)
+        past = (
+            kalman.backward(system, predicted, corrected) if system.diffuse is None else diffuse.smoothed(system, off)
+        )
     return _with_factor(system, Found(predicted, corrected, past, jnp.zeros((), bool)))
 
 
-def _by_other_means(system: LinearGaussian, question: Question) -> Found:
+def _by_other_means(system: LinearGaussian, question: Question, off: Belief) -> Found:
     """What a pass finds, with a smoother that shares nothing with the pass's own, where there is one."""
     if question != "smooth" or system.diffuse is not None:
-        return _run(system, question)
-    found = _run(system, "filter")
+        return _run(system, question, off)
+    found = _run(system, "filter", off)
     return found._replace(smoothed=_without_inverse(system, found.predicted, found.corrected))
 
 

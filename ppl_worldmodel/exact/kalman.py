@@ -89,17 +89,22 @@ def each_step(array: Array, varying: bool, steps: int) -> Array:
     return array if varying else jnp.broadcast_to(array, (steps, *array.shape))
 
 
-def forward(system: LinearGaussian) -> tuple[Belief, Corrected]:
-    """Predicted beliefs and corrections for every t."""
+def forward(system: LinearGaussian, off: Belief | None = None) -> tuple[Belief, Corrected]:
+    """Predicted beliefs and corrections for every t.
+
+    off  by which part of itself every number of a predicted belief is to be off, time first: see `exact.digits`
+    """
     first, matrices = onward(system)
 
     def step(predicted, inputs):
-        (A, b, Q, C, d, R), observation = inputs
+        (A, b, Q, C, d, R), observation, off = inputs
+        if off is not None:
+            predicted = Belief(predicted.mean * (1 + off.mean), predicted.covariance * (1 + off.covariance))
         corrected = correct(predicted, observation, C, d, R)
         following = predict(Belief(corrected.mean, corrected.covariance), A, b, Q)
         return following, (predicted, corrected)
 
-    return lax.scan(step, first, (matrices, system.observations))[1]
+    return lax.scan(step, first, (matrices, system.observations, off))[1]
 
 
 def backward(system: LinearGaussian, predicted: Belief, corrected: Corrected) -> Smoothed:

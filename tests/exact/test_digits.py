@@ -52,6 +52,14 @@ def test_raw_columns_of_very_different_size(prior: float) -> None:
     assert_claims_hold(raw_columns(prior))
 
 
+@pytest.mark.parametrize("prior", [1e12, 1e16, 1e20])
+def test_what_a_wide_covariance_has_absorbed_is_missed(prior: float) -> None:
+    """One sensor: after two steps all that the noise left is below the rounding of the prior, and no input's rounding shows it."""
+    system = two_sensors(prior, 0.25, 1.0)._replace(C=jnp.array([[1.0, 0.0], [0.0, 0.0]]))
+    system = system._replace(observations=system.observations.at[:, 1].set(jnp.nan))
+    assert_claims_hold(system)
+
+
 def test_where_covariances_suffice_they_are_taken() -> None:
     system = random_gaussian(0, "transition first")
     assert gaussian.covariances_suffice(system)
