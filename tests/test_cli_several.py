@@ -112,13 +112,14 @@ def test_columns_of_a_plate(own: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert beliefs.dims == ("sequence", "time", "state")
     observed = result["engines/exact/observed_data"]["y"]
     assert observed.dims == ("time", "sequence")
+    assert observed["sequence"].values.tolist() == ["paris", "rome", "oslo"]
     assert np.argwhere(np.isnan(observed.values)).tolist() == [[3, 1]]
     smoothed = next(row for row in printed["checks"] if row["quantity"] == "smoothed beliefs")
     assert smoothed["n"] == 36
     assert smoothed["verdict"] == "agrees", smoothed
     assert smoothed["worst"].startswith("series ")
     page = Path(printed["report"]).read_text()
-    assert "series 2" in page
+    assert all(f"series {city}" in page for city in ("paris", "rome", "oslo"))  # the columns' names
     assert "p(s = 1)" in page
 
 
