@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from ppl_worldmodel import memory
 from ppl_worldmodel.checks import calibration
 from ppl_worldmodel.comparisons.relabelling import permuted, relabelling
 from ppl_worldmodel.errors import DataError
@@ -26,6 +27,9 @@ from ppl_worldmodel.program.read import Plan, examine, log_predictive, system_at
 from ppl_worldmodel.program.replay import replay
 from ppl_worldmodel.program.simulate import as_data, parameter_names, simulate
 from ppl_worldmodel.provenance import provenance
+from ppl_worldmodel.questions import entries_of
+
+BATCH = 5_000_000  # numbers of all draws of the states of so many data sets: more would be a long silence
 
 
 def calibrate(
@@ -38,6 +42,7 @@ def calibrate(
     seed: int = 0,
     fitted: Callable | None = None,
     arguments: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> xr.Dataset:
     """Ranks of the true parameters, states and log likelihoods among the draws of an engine, over simulated data sets.
 
@@ -45,6 +50,8 @@ def calibrate(
     arguments  what the program takes besides the data, such as num_steps
     fitted     another program to fit to the same data (to see whether calibration would notice a fault in it); the log
                likelihood that is ranked stays that of `model`, so that data which the other one ignores are missed
+
+    say        is told how far it is, where that takes a while
 
     Returns `rank` (quantity, replication), fractions in (0, 1), `p` (quantity,), p-values of their uniformity, and `covered`
     (quantity,), of how many replications the central 90 % interval holds the truth; the joint verdict is in the attributes.
@@ -96,18 +103,41 @@ def calibrate(
 
     compiled = jax.jit(jax.vmap(one))
     cores = min(os.cpu_count() or 1, replications)
-    shares = np.array_split(np.arange(replications), cores)
+    size = side_by_side(replications, cores, num_samples, entries_of(system))
+    # All batches are of one size, so that one compiled run does for all: the last one begins again at the first data set.
+    shares = [np.arange(at, at + size) % replications for at in range(0, replications, size)]
     chain_keys = jax.random.split(key_chains, replications)
 
     def run(share: np.ndarray) -> Any:
-        return jax.block_until_ready(
-            compiled({name: values[share] for name, values in runs.items()}, chain_keys[share])
+        return jax.tree.map(
+            np.asarray, compiled({name: values[share] for name, values in runs.items()}, chain_keys[share])
         )
 
+    parts, begun = [], time.perf_counter()
     with ThreadPoolExecutor(cores) as pool:
-        parts = list(pool.map(run, shares))
-    truth, draws = ({n: np.concatenate([np.asarray(p[i][n]) for p in parts]) for n in parts[0][i]} for i in (0, 1))
+        for part in pool.map(run, shares):
+            parts.append(part)
+            done = min(len(parts) * size, replications)
+            left = (time.perf_counter() - begun) / done * (replications - done)
+            if done < replications:
+                say(f"{engine}: {done} of {replications} data sets, about {left:.0f} s left")
+    truth, draws = ({n: np.concatenate([p[i][n] for p in parts])[:replications] for n in parts[0][i]} for i in (0, 1))
     return _ranked(engine, truth, draws, seed, seconds=time.perf_counter() - started, num_warmup=num_warmup)
+
+
+def side_by_side(replications: int, cores: int, num_samples: int, entries: int) -> int:
+    """How many data sets each core takes at a time: all of its share if they are short, else as many as memory and progress want.
+
+    entries  numbers in the states of one series
+    """
+    each = num_samples * entries
+    room = memory.limit() // (cores * each * memory.PER_DRAW)
+    if room < 1:
+        raise DataError(
+            f"one data set's chain needs about {memory.words(each * memory.PER_DRAW)}, more than its share of "
+            f"{memory.words(memory.limit())}: give --max-memory, fewer --draws or --steps"
+        )
+    return int(max(1, min(-(-replications // cores), room, BATCH // each)))
 
 
 def quantities(

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from rich.table import Table
 
+from ppl_worldmodel import memory
 from ppl_worldmodel.calibrate import calibrate as run
 from ppl_worldmodel.commands import settings_of
 from ppl_worldmodel.data_of_call import check_one_length
@@ -43,10 +44,11 @@ def calibrate(options: argparse.Namespace) -> int:
     for name in asked or SAMPLERS:
         err.print(f"{name} ...", markup=False)
         try:
-            results[name] = run(
-                loaded.model, engine=name, replications=options.replications, num_samples=options.draws, seed=options.seed,
-                arguments=arguments,
-            )  # fmt: skip
+            with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
+                results[name] = run(
+                    loaded.model, engine=name, replications=options.replications, num_samples=options.draws, seed=options.seed,
+                    arguments=arguments, say=lambda line: err.print(line, markup=False, soft_wrap=True),
+                )  # fmt: skip
         except Exception as error:
             if isinstance(error, DataError):  # the same for every engine
                 raise

@@ -153,6 +153,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --known: sample the filtered and predicted beliefs of every time step, one posterior for each prefix",
     )
+    check.add_argument(
+        "--max-memory", metavar="SIZE", help="what the run may take, such as 4GB (default: half of what is free)"
+    )
     check.add_argument("--out", metavar="DIR", help="where report.html and result.nc go (default out/MODEL)")
     check.add_argument(
         "--fast", action="store_true", help="a tenth of the draws: to see that it runs, not to decide anything"
@@ -218,6 +221,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     calibrate.add_argument(
         "--engines", default="", metavar="NAMES", help="of nuts, gibbs; comma-separated (default: those that apply)"
+    )
+    calibrate.add_argument(
+        "--max-memory", metavar="SIZE", help="what the run may take, such as 4GB (default: half of what is free)"
     )
     calibrate.add_argument(
         "--out", metavar="DIR", help="where the figures and results go (default out/MODEL_calibration)"

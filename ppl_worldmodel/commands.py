@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ppl_worldmodel import memory
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.verdict import Finding, disagreement
 from ppl_worldmodel.data_of_call import check_one_length, data_of_call, with_labels
@@ -46,21 +47,22 @@ def check(options: argparse.Namespace) -> int:
         raise WorldModelError("--prefixes samples the filtered beliefs at given parameters: add --known")
     shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in data.items())
     err.print("\n".join([f"data: {shapes}", *(given.file.said if given.file else ())]), markup=False, soft_wrap=True)
-    tree = run(
-        loaded,
-        data,
-        data_from=given.data_from,
-        simulated=given.simulated,
-        known=options.known,
-        parameters=_parameters(options.parameters),
-        engines=[name for name in options.engines.split(",") if name],
-        seed=options.seed,
-        fast=options.fast,
-        prefixes=options.prefixes,
-        progress=err.is_terminal,
-        say=lambda line: err.print(line, markup=False, soft_wrap=True),
-        command="worldmodel " + shlex.join(options.command_line),
-    )
+    with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
+        tree = run(
+            loaded,
+            data,
+            data_from=given.data_from,
+            simulated=given.simulated,
+            known=options.known,
+            parameters=_parameters(options.parameters),
+            engines=[name for name in options.engines.split(",") if name],
+            seed=options.seed,
+            fast=options.fast,
+            prefixes=options.prefixes,
+            progress=err.is_terminal,
+            say=lambda line: err.print(line, markup=False, soft_wrap=True),
+            command="worldmodel " + shlex.join(options.command_line),
+        )
     if given.file:
         for name, engine in tree["engines"].children.items():
             tree[f"engines/{name}"] = with_columns(engine, given.file.values, given.file.columns)

@@ -63,6 +63,13 @@ def _answers(known: bool, system: System, plan: Plan) -> tuple[list[str], str]:
     return ["nuts", "smc", "svi", "svi_full_rank"], ""
 
 
+def entries_of(system: System) -> int:
+    """How many numbers the states of the whole series are."""
+    if isinstance(system, FiniteState):
+        return int(np.prod(system.log_likelihood.shape[: 2 if system.structure.sequences else 1]))
+    return int(np.prod(system.observations.shape[:-1])) * system.initial_mean.shape[-1]
+
+
 def same_observations(model: Callable, data: Mapping[str, Any], structure: Structure) -> list[str]:
     """The observed sites of which all series have the same observations: most likely columns are missing."""
     if structure.sequences < 2:

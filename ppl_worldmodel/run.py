@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.checks.prior_predictive import prior_predictive
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.comparisons.aligned import in_one_labelling
 from ppl_worldmodel.comparisons.learnable import learnable
@@ -31,7 +32,7 @@ from ppl_worldmodel.program.load import Loaded
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.simulate import parameter_names
 from ppl_worldmodel.provenance import provenance
-from ppl_worldmodel.questions import answering, asked_at, centre, same_observations
+from ppl_worldmodel.questions import answering, asked_at, centre, entries_of, same_observations
 
 
 def run(
@@ -81,7 +82,7 @@ def run(
     if known:
         learner = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)
         given, parameters_from = asked_at(loaded, data, names, parameters, learner, keys["nuts"], say)
-    makers = engines_at(given, size, prefixes=prefixes, progress=progress)
+    makers = engines_at(given, size, prefixes=prefixes, progress=progress, entries=entries_of(system), say=say)
 
     def with_names(result: xr.DataTree) -> xr.DataTree:
         return labelled(result, loaded.coords, loaded.units)
@@ -98,6 +99,10 @@ def run(
             say(f"{what} {failed[-1].why}")
             return otherwise
 
+    keys_of_data = jax.random.fold_in(keys["exact"], 1)
+    foretold = attempt(
+        "data", lambda: prior_predictive(loaded.model, data, system.structure, keys_of_data, parameters=given), []
+    )
     for name in chosen:
         say(f"{name} ...")
         try:
@@ -138,7 +143,7 @@ def run(
     found = None
     if not known:
         found = attempt("identifiability", lambda: learnable(loaded.model, data, names, results, truth, keys["exact"]))
-    tree = xr.DataTree.from_dict({"checks": as_dataset((*findings, *failed))})
+    tree = xr.DataTree.from_dict({"checks": as_dataset((*foretold, *findings, *failed))})
     for name, result in results.items():
         tree[f"engines/{name}"] = result
     if found is not None:

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 from numpyro.contrib.control_flow import scan
 
-from ppl_worldmodel import given
-from ppl_worldmodel.calibrate import _ranked, calibrate
+from ppl_worldmodel import given, memory
+from ppl_worldmodel.calibrate import _ranked, calibrate, side_by_side
 from ppl_worldmodel.checks.calibration import fractional_ranks, thinning, uniformity
 from ppl_worldmodel.cli import main
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
@@ -129,6 +129,32 @@ def test_what_cannot_be_calibrated() -> None:
         calibrate(nile.model, engine="gibbs", replications=20)
     with pytest.raises(DataError, match="no prior to calibrate over"):
         calibrate(known, engine="nuts")
+
+
+def test_how_many_at_a_time() -> None:
+    with memory.at_most(10**9):
+        assert side_by_side(200, 2, 500, 20) == 100  # short series: each core all of its share
+        assert side_by_side(200, 2, 500, 1000) == 10
+        with pytest.raises(DataError, match="give --max-memory, fewer --draws or --steps"):
+            side_by_side(200, 2, 500, 10**6)
+
+
+@pytest.mark.slow
+def test_batches_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of eight, the last of which begins again, rank as one batch does; and it is told how far it is."""
+    settings = {
+        "engine": "gibbs",
+        "replications": 21,
+        "num_warmup": 2,
+        "num_samples": 20,
+        "arguments": {"num_steps": 5},
+    }
+    whole = calibrate(two_states(), **settings)
+    monkeypatch.setattr("ppl_worldmodel.calibrate.BATCH", 8 * 20 * 5)
+    told: list[str] = []
+    parts = calibrate(two_states(), **settings, say=told.append)
+    np.testing.assert_allclose(parts["rank"].values, whole["rank"].values)
+    assert [line.split(",")[0] for line in told] == ["gibbs: 8 of 21 data sets", "gibbs: 16 of 21 data sets"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpyro import handlers
-from numpyro.distributions import ImproperUniform
+from numpyro.distributions import BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs, ImproperUniform
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.exact import Structure
@@ -18,13 +18,15 @@ from ppl_worldmodel.program.sites import bare, placeholder
 class Named(NamedTuple):
     """A sample site as one run of the program shows it: its value, and a name for each of its axes.
 
-    seen  the value, NaN where it was masked
+    seen        the value, NaN where it was masked
+    categories  how many categories it has; 0 where its values are numbers
     """
 
     value: np.ndarray
     dims: tuple[str, ...]
     observed: bool
     seen: np.ndarray
+    categories: int = 0
 
 
 class _Start(Messenger):
@@ -71,7 +73,16 @@ def _named(name: str, site: dict, sequences: int, plates: set[str]) -> Named:
         dims(name, value.ndim, time=in_step, sequence=axes[0] if fits and (in_step or plates) else None),
         site["is_observed"],
         _seen(site["fn"], value),
+        _categories(bare(site["fn"])),
     )
+
+
+def _categories(fn: Any) -> int:
+    if isinstance(fn, (BernoulliProbs, BernoulliLogits)):
+        return 2
+    if isinstance(fn, CategoricalProbs):
+        return int(np.shape(fn.probs)[-1])
+    return int(np.shape(fn.logits)[-1]) if isinstance(fn, CategoricalLogits) else 0
 
 
 def _seen(fn: Any, value: np.ndarray) -> np.ndarray:

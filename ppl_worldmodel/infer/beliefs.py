@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from ppl_worldmodel import memory
 from ppl_worldmodel.exact import FiniteState, LinearGaussian, finite, gaussian
 from ppl_worldmodel.program.read import Plan, System, examine, system_at
 
@@ -16,7 +17,10 @@ FROM_STATES = "draws of the states"
 FROM_PARAMETERS = "exact beliefs averaged over draws of the parameters"
 FROM_RECURSION = "exact recursion"
 
+BELIEFS_PER_DRAW = 3 * 8 * 3  # bytes for each number of a belief: three kinds, and copies of them
+
 KINDS = ("predicted", "filtered", "smoothed")
+PIECE = 16_000_000  # bytes of a piece of the draws that is looked at at a time; its ranks and copies take some ten times that
 
 
 def asked(kind: str, beliefs: xr.Dataset) -> np.ndarray:
@@ -57,7 +61,26 @@ def of_system(system: System) -> dict[str, xr.DataArray]:
 
 
 def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict[str, xr.DataArray]:
-    """Beliefs from draws of states: integers (chain, draw, *sequence, time) of `num_states` values, or vectors (..., time, dim)."""
+    """Beliefs from draws of states: integers (chain, draw, *sequence, time) of `num_states` values, or vectors (..., time, dim).
+
+    A piece of the series at a time, for the probabilities of states take many times the memory of the draws.
+    """
+    time = draws.ndim - 1 if num_states is not None else draws.ndim - 2
+    each = 8 * (num_states or 1) * (draws.size // max(draws.shape[time], 1))
+    steps = max(1, PIECE // max(each, 1))
+    pieces = [
+        _of_piece(kind, np.take(draws, range(at, min(at + steps, draws.shape[time])), axis=time), num_states)
+        for at in range(0, draws.shape[time], steps)
+    ]
+    if len(pieces) == 1:
+        return pieces[0]
+    return {
+        name: xr.concat([piece[name] for piece in pieces], dim="time").transpose(*pieces[0][name].dims)
+        for name in pieces[0]
+    }
+
+
+def _of_piece(kind: str, draws: np.ndarray, num_states: int | None) -> dict[str, xr.DataArray]:
     if num_states is not None:
         lead = ("sequence",) if draws.ndim == 4 else ()
         dims = ("chain", "draw", *lead, "time", "state")
@@ -80,13 +103,15 @@ def of_parameter_draws(
 ) -> tuple[dict[str, xr.DataArray], np.ndarray]:
     """Exact beliefs averaged over draws (chain, draw, ...) of the parameters; log predictive (chain, draw, ..., time).
 
-    The beliefs use at most `most` draws, evenly spaced. They check the parameters, not the recursion.
+    The beliefs use at most `most` draws, evenly spaced, and no more than fit into the memory that a run may take. They check
+    the parameters, not the recursion.
     """
     first = {name: np.asarray(value)[0, 0] for name, value in draws.items()}
     family, plan = examine(model, data, first)
     flat = {name: jnp.asarray(value).reshape(-1, *np.shape(value)[2:]) for name, value in draws.items()}
     chains, length = np.shape(next(iter(draws.values())))[:2]
     log_predictive = over_draws(model, data, flat, plan, lambda system: _verbs(system).evidence(system))
+    most = min(most, max(memory.FEWEST, memory.limit() // (BELIEFS_PER_DRAW * _size(family))))
     step = max(1, int(np.ceil(chains * length / most)))
     thinned = {name: jnp.asarray(value)[:, ::step] for name, value in draws.items()}
     kept = next(iter(thinned.values())).shape[1]
@@ -115,6 +140,17 @@ def of_parameter_draws(
     if isinstance(family, LinearGaussian) and family.diffuse is not None:
         beliefs |= determined(beliefs)
     return beliefs, np.asarray(log_predictive).reshape(chains, length, *np.shape(log_predictive)[1:])
+
+
+def _size(system: System) -> int:
+    """How many numbers the beliefs of one kind take."""
+    if isinstance(system, FiniteState):
+        return system.log_likelihood.shape[-1] * int(np.prod(system.log_likelihood.shape[: 2 if _lead(system) else 1]))
+    return (
+        int(np.prod(system.observations.shape[:-1]))
+        * system.initial_mean.shape[-1]
+        * (1 + system.initial_mean.shape[-1])
+    )
 
 
 def _verbs(system: FiniteState | LinearGaussian) -> Any:

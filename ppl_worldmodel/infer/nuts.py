@@ -2,24 +2,26 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import xarray as xr
-from numpyro.infer import MCMC, NUTS, init_to_sample
+from numpyro.infer import MCMC, NUTS, init_to_median, init_to_sample
 
-from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
 from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import tree
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
+from ppl_worldmodel.infer.starts import densest_of_prior
 from ppl_worldmodel.program.marginalize import marginalize
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import Plan, System, examine, read
 from ppl_worldmodel.program.replay import replay_draws
 
+_STARTS = {"prior": init_to_sample, "median": init_to_median}
 _NOTED = ("diverging", "energy", "num_steps", "potential_energy", "accept_prob", "adapt_state.step_size")
 
 
@@ -31,19 +33,24 @@ def nuts(
     parameters: Mapping[str, Any] | None = None,
     prefixes: bool | int | Sequence[int] = 0,
     max_tree_depth: int = 10,
+    init: Literal["prior", "median"] = "prior",
     progress: bool = False,
 ) -> Callable[..., xr.DataTree]:
-    """An engine that samples with the No-U-Turn sampler (Hoffman & Gelman 2014), chains side by side, each from a prior draw.
+    """An engine that samples with the No-U-Turn sampler (Hoffman & Gelman 2014), chains side by side.
 
     parameters  None: sample the parameters of `marginalize(model)`; beliefs are exact ones averaged over the draws.
                 Given: sample the states of the program as written (they must be continuous); a check of the recursion.
     prefixes    with given parameters, which filtered and predicted beliefs to sample as well, from one posterior for each
                 prefix y_1:n, all in one run: True for every time step, a number for so many evenly spread, or the time steps
                 (counted from 0)
+    init        where chains of the parameters start: "prior", each at the densest of many draws from the prior (`starts`), or
+                "median", near the prior's median. Chains of given parameters' states start at a draw, or near the median.
     """
+    if init not in _STARTS:
+        raise WorldModelError(f"nuts was given init={init!r}: choose from {', '.join(map(repr, _STARTS))}")
 
     def sampler(program: Callable, *, quiet: bool = False) -> MCMC:
-        kernel = NUTS(program, max_tree_depth=max_tree_depth, init_strategy=init_to_sample)
+        kernel = NUTS(program, max_tree_depth=max_tree_depth, init_strategy=_STARTS[init])
         return MCMC(
             kernel, num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains, chain_method="vectorized",
             progress_bar=progress and not quiet, jit_model_args=True,
@@ -58,7 +65,10 @@ def nuts(
         started = time.perf_counter()
         marginal = marginalize(model)
         mcmc = sampler(lambda: marginal(**data))
-        mcmc.run(key, extra_fields=_NOTED)
+        start = None
+        if init == "prior":
+            start = densest_of_prior(lambda: marginal(**data), jax.random.fold_in(key, 1), num_chains=num_chains)
+        mcmc.run(key, init_params=start, extra_fields=_NOTED)
         draws = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
         sampled = time.perf_counter() - started
         beliefs, log_predictive = belief.of_parameter_draws(model, data, draws)

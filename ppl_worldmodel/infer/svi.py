@@ -30,6 +30,7 @@ from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.replay import replay_draws
+from ppl_worldmodel.program.sites import bare
 
 _GUIDES = {"mean_field": AutoNormal, "full_rank": AutoMultivariateNormal}
 
@@ -107,6 +108,14 @@ def _standardised(program: Callable, data: Mapping[str, Any], key: jax.Array) ->
     key_start, key_prior = jax.random.split(key)
     start = initialize_model(key_start, program, model_kwargs=dict(data), dynamic_args=False)
     flat, unravel = ravel_pytree(start.param_info.z)
+    flat_sites = [
+        name for name in start.param_info.z if isinstance(bare(start.model_trace[name]["fn"]), dist.ImproperUniform)
+    ]
+    if flat_sites:
+        raise NotExactlySolvable(
+            f"svi takes its units from draws of the prior, but the density of '{flat_sites[0]}' is flat: give it a proper prior",
+            "nuts",
+        )
     prior = Predictive(program, num_samples=500)(key_prior, **data)
     latent = {name: prior[name] for name in start.param_info.z}
     unconstrained = jax.vmap(lambda values: ravel_pytree(unconstrain_fn(program, (), dict(data), values))[0])(latent)

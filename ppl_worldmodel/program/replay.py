@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 from numpyro import handlers
@@ -18,6 +19,8 @@ from ppl_worldmodel.program.read import Plan, system_of
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.step import Step, take_apart
 from ppl_worldmodel.program.table import Table
+
+SIDE_BY_SIDE = 5_000_000  # entries of draws that are replayed at a time
 
 
 def replay(
@@ -78,6 +81,8 @@ def replay_draws(
     """`replay` of draws with the axes (chain, draw, ...): (chain, draw, *sequence, time, *dim)."""
     chains, length = jnp.shape(next(iter(draws.values())))[:2]
     flat = {name: jnp.asarray(value).reshape(chains * length, *jnp.shape(value)[2:]) for name, value in draws.items()}
-    run = jax.jit(lambda flat: lax.map(lambda one: replay(model, data, parameters, plan, one), flat, batch_size=500))
+    entries = max(int(np.prod(jnp.shape(value)[2:])) for value in draws.values())
+    size = max(1, min(500, SIDE_BY_SIDE // max(entries, 1)))
+    run = jax.jit(lambda flat: lax.map(lambda one: replay(model, data, parameters, plan, one), flat, batch_size=size))
     paths = run(flat)
     return paths.reshape(chains, length, *paths.shape[1:])
