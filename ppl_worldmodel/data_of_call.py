@@ -11,6 +11,7 @@ from ppl_worldmodel.files.categories import check_categories
 from ppl_worldmodel.files.data import Data
 from ppl_worldmodel.files.read import read_data
 from ppl_worldmodel.program.ignored import is_ignored
+from ppl_worldmodel.program.jax_arrays import as_program_takes
 from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, given_to_simulation
 
 LENGTH = "num_steps"
@@ -96,7 +97,7 @@ def checked(loaded: Loaded, data: dict[str, Any], settings: Mapping[str, Any]) -
             f"--set {LENGTH} changes nothing here: the series has {_steps(data)} steps, and the program takes its length from it. "
             "Leave it out (--steps N is the length of a simulation)"
         )
-    return data
+    return as_program_takes(loaded.model, data)
 
 
 def is_real(loaded: Loaded) -> bool:

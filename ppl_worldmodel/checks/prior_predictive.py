@@ -92,7 +92,7 @@ def uses_observations(
     def moved(leaf: Any) -> Any:
         array = np.asarray(leaf)
         same = any(array.shape == seen.shape and np.array_equal(array, seen, equal_nan=_real(array)) for seen in values)
-        return array[::-1] if array.ndim and same else leaf
+        return leaf[::-1] if array.ndim and same else leaf
 
     other = jax.tree.map(moved, dict(data))
     as_given, as_moved = (forward(model, each, parameters)(key) for each in (data, other))

@@ -22,7 +22,7 @@ def check_categories(model: Callable, data: Mapping[str, Any], file: Data) -> No
         f"expected a whole number, since site '{found.site}' has a discrete distribution (categories count from 0); an empty "
         "cell is a missing value"
     )
-    for argument, names in file.columns.items() if file.rows.size else ():
+    for argument, names in file.columns.items() if file.rows.size and found.step is not None else ():
         place = _place(np.asarray(file.values[argument][found.step]), found)
         if place is not None:
             rest = place[file.rows.ndim - 1 :]
@@ -31,9 +31,7 @@ def check_categories(model: Callable, data: Mapping[str, Any], file: Data) -> No
             raise DataError(
                 f"column '{column}' of '{file.path}' holds {found.value:.10g} in row {row} (the header is row 1): {expected}"
             )
-    raise DataError(
-        f"'{file.path}' makes the value of site '{found.site}' {found.value:.10g} at time step {found.step} (from 0): {expected}"
-    )
+    raise DataError(f"{found.said()}, by the values in '{file.path}': {expected}")
 
 
 def _place(values: np.ndarray, found: Fraction) -> tuple[int, ...] | None:

@@ -37,6 +37,7 @@ from ppl_worldmodel.program.read import Plan, System, examine, system_of
 from ppl_worldmodel.program.sites import Scan, run_step, scan_of
 from ppl_worldmodel.program.step import take_apart
 from ppl_worldmodel.program.unknowns import gaps_of
+from ppl_worldmodel.program.whole import check_whole
 
 FROM_PARTICLES = "weighted particles"
 REACH = 5  # steps before and after one whose errors steady its own
@@ -239,6 +240,7 @@ def _alive(
 def _examined(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[System | None, Plan]:
     """What `read` finds, or None; and the plan of the program's start. The parameters are checked in either case."""
     check_gaps(model, data)
+    check_whole(model, data)
     gaps = gaps_of(model, data)
     program = missing.observed_in(model, data, gaps)
     plan = Plan(drawn_before(program, data, frozenset(parameters)), gaps=gaps)

@@ -195,7 +195,7 @@ def _placed(name: str, parts: list[np.ndarray], length: int) -> Emission:
 
 def peeled(site: Sample) -> tuple[dist.Distribution, tuple[int, ...], Array, Array]:
     """The distribution of one entry, the entries' shape, the value, and which entries are not masked."""
-    base, whole = bare(site.fn), site.fn.shape()
+    base, whole = bare(site.fn), jnp.broadcast_shapes(site.fn.shape(), jnp.shape(site.value))
     shape = whole[: len(whole) - base.event_dim]
     kept = unmasked(site.fn, whole).all(axis=tuple(range(len(shape), len(whole))))
     return base, shape, jnp.broadcast_to(site.value, whole), kept

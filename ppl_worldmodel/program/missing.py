@@ -148,7 +148,7 @@ class _LeaveOut(Messenger):
             _PYRO_STACK.extend(inner)
 
 
-def _as_before(new: Any, old: Any) -> Any:
+def as_before(new: Any, old: Any) -> Any:
     """A leaf of the new carry, in the type that the old one has: a carry of int32, written for float32, runs in float64, too."""
     return new if jnp.result_type(new) == jnp.result_type(old) else jnp.asarray(new, jnp.result_type(old))
 
@@ -191,7 +191,7 @@ class _InsideScan(Messenger):
                 try:
                     with _LeaveOut(keep, self.gaps, done, raw):
                         after, output = step(carry, jax.tree.unflatten(treedef, leaves))
-                    return jax.tree.map(_as_before, after, carry), output
+                    return jax.tree.map(as_before, after, carry), output
                 except _Completed as found:
                     i = found.unknown.leaf
                     leaf, value = jnp.asarray(leaves[i]), jnp.ravel(found.value).astype(jnp.result_type(leaves[i]))

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array
 from numpyro.distributions import Unit
 from numpyro.primitives import Messenger
 
-from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.intercept import _up_to_scan
 from ppl_worldmodel.program.likelihood import unmasked
-from ppl_worldmodel.program.missing import UNOBSERVED
+from ppl_worldmodel.program.missing import UNOBSERVED, as_before
 from ppl_worldmodel.program.sites import Sample, Scan, run_step, scan_of
 
 
@@ -73,6 +73,20 @@ def _nan(value: Any) -> Array:
     return jnp.isnan(value) if jnp.issubdtype(value.dtype, jnp.inexact) else jnp.zeros(value.shape, bool)
 
 
+def at_every_step(scan: Scan, look: Callable[[list[Sample]], Any]) -> Any:
+    """What `look` finds in the statements of each step, with a leading axis time, as the scan runs along.
+
+    Latent sites have placeholders, so that only what depends on none of them is as the program has it: the inputs, and what runs
+    along in the carry (a time that indexes a whole series).
+    """
+
+    def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
+        after, _, sites = run_step(scan.step, carry, inputs, {})
+        return jax.tree.map(as_before, after, carry), look(sites)
+
+    return lax.scan(step, scan.init, scan.inputs, scan.length)[1]
+
+
 def look_at(model: Callable, data: Mapping[str, Any]) -> Look:
     """Run the program up to its scan, and the values of the step's observed sites at every time."""
     discrete: dict[str, bool] = {}
@@ -93,10 +107,7 @@ def look_at(model: Callable, data: Mapping[str, Any]) -> Look:
         given = {name: _filled(site.value) for name, site in sites.items() if is_observed(site)}
         scan = scanned(model, data, given)[1]
 
-        def one(inputs: Any) -> dict[str, tuple[Array, ...]]:
-            return seen({site.name: site for site in run_step(scan.step, scan.init, inputs, {})[2]})
-
-        within = jax.vmap(one, axis_size=scan.length)(scan.inputs)
+        within = at_every_step(scan, lambda sites: seen({site.name: site for site in sites}))
         holes = [[_nan(leaf) for leaf in jax.tree.leaves(part)] for part in (scan.init, scan.inputs)]
         return seen(sites), within, *holes
 
@@ -107,20 +118,6 @@ def look_at(model: Callable, data: Mapping[str, Any]) -> Look:
         return {name: Seen(*arrays, discrete[name], here) for name, arrays in found.items()}
 
     return Look(told(before, False), told(inside, True), init, inputs)
-
-
-def check_whole(name: str, seen: Seen) -> None:
-    """Raise DataError for a count or a category that is no whole number."""
-    if not seen.discrete or seen.value.dtype.kind != "f":
-        return
-    broken = ~np.isnan(seen.value) & (seen.value != np.round(seen.value))
-    if broken.any():
-        place = np.argwhere(np.atleast_1d(broken))[0]
-        value = np.atleast_1d(seen.value)[tuple(place)]
-        where = f" at time step {place[0]} (from 0)" if seen.inside else ""
-        raise DataError(
-            f"the observation of site '{name}'{where} is {value:g}: expected a whole number (or NaN, missing)"
-        )
 
 
 def first(missing: np.ndarray) -> int:

@@ -10,7 +10,7 @@ from jaxtyping import Array
 from numpyro import handlers
 from numpyro.primitives import Messenger
 
-from ppl_worldmodel.program.missing import _as_before
+from ppl_worldmodel.program.missing import as_before
 from ppl_worldmodel.program.parameters import given
 
 
@@ -24,7 +24,7 @@ class _Draw(Messenger):
             def drawn(carry, inputs):
                 with _Draw():
                     after, output = step(carry, inputs)
-                return jax.tree.map(_as_before, after, carry), output
+                return jax.tree.map(as_before, after, carry), output
 
             msg["args"] = (drawn, *rest)
         elif _is_data(msg):

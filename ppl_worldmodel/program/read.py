@@ -30,6 +30,7 @@ from ppl_worldmodel.program.step import Step, kind, take_apart
 from ppl_worldmodel.program.support import NeedsNumbers
 from ppl_worldmodel.program.table import Table
 from ppl_worldmodel.program.unknowns import check_before, check_unknown, gaps_of
+from ppl_worldmodel.program.whole import check_whole
 
 System = FiniteState | LinearGaussian
 
@@ -86,6 +87,7 @@ def examine(
     """What `read` finds, and the plan with which `system_at` and `read_scan` read the same program inside a trace of JAX."""
     arguments = dict(data or {})
     check_gaps(model, arguments)
+    check_whole(model, arguments)
     gaps = gaps_of(model, arguments)
     program = missing.observed_in(model, arguments, gaps)
     values = None if parameters is None else {name: _numbers(name, value) for name, value in parameters.items()}

@@ -19,7 +19,7 @@ from numpyro.distributions import Unit
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.entries import MOVED, Entries
 from ppl_worldmodel.program.missing import NO_GAPS, Gaps, Unknown, has_gaps
-from ppl_worldmodel.program.observations import Hand, Look, Seen, check_whole, first, is_observed, look_at, scanned
+from ppl_worldmodel.program.observations import Hand, Look, Seen, first, is_observed, look_at, scanned
 from ppl_worldmodel.program.sites import Sample, run_step
 from ppl_worldmodel.program.step import kind as law_of
 
@@ -37,8 +37,6 @@ def gaps_of(model: Callable, data: Mapping[str, Any]) -> Gaps:
     before = {name: seen for name, seen in look.before.items() if seen.missing.any()}
     inside = {name: seen for name, seen in look.inside.items() if seen.missing.any()}
     inputs = {i: hole for i, hole in enumerate(look.inputs) if hole.any()}
-    for name, seen in (look.before | look.inside).items():
-        check_whole(name, seen)
     if not before and not inside and not inputs and not any(hole.any() for hole in look.init):
         return NO_GAPS
     return _Followed(model, data, look).gaps(before, inside, inputs)

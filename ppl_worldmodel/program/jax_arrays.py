@@ -1,0 +1,45 @@
+"""JAX arrays in the place of NumPy's, for a program that indexes its data by a traced time (`y[t]` with t in the carry)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.errors import TracerArrayConversionError
+
+from ppl_worldmodel.program.afterwards import onwards
+from ppl_worldmodel.program.intercept import _up_to_scan
+from ppl_worldmodel.program.sites import run_step, scan_of
+
+
+def as_program_takes(model: Callable, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as they are, or, if the program cannot be traced with NumPy arrays, as JAX arrays.
+
+    NumPy arrays stay where they can: JAX traces operations on its own arrays, so that `int(y.max()) + 1` would fail with them.
+    """
+    given = dict(data)
+    if not _needs_jax(model, given):
+        return given
+    return {
+        name: jnp.asarray(value) if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else value
+        for name, value in given.items()
+    }
+
+
+def _needs_jax(model: Callable, data: Mapping[str, Any]) -> bool:
+    """Does tracing the program meet a NumPy array where only a JAX array would do?"""
+
+    def run() -> None:
+        scan = scan_of(_up_to_scan(model, (), data, {}).message)
+        carry, output, _ = run_step(scan.step, scan.init, jax.tree.map(lambda leaf: leaf[0], scan.inputs), {})
+        outputs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (scan.length, *jnp.shape(leaf))), output)
+        onwards(model, (), data, {}, outputs, carry, scan.length)
+
+    try:
+        jax.eval_shape(run)
+    except TracerArrayConversionError:
+        return True
+    except Exception:  # it is another fault, and reading the program says what it is
+        return False
+    return False
