@@ -1,4 +1,4 @@
-"""What are the axes of a program's sites?  Time in front for those of the step; and the plate of its independent series."""
+"""The axes of a program's sites: time, of those of the step and of what is observed after the scan; the plate of its series."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from numpyro.primitives import Messenger
 
 from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.program.dotted import dotted
+from ppl_worldmodel.program.intercept import starting_sites
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.sites import bare, placeholder
@@ -48,29 +49,35 @@ def sites(model: Callable, data: Mapping[str, Any], structure: Structure) -> dic
         for frame in (drawn[name]["cond_indep_stack"] if name in drawn else ())
         if frame.size == structure.sequences
     }
-    return {name: _named(name, site, structure.sequences, plates) for name, site in drawn.items()}
+    in_step = {name: bool(site.get("_control_flow_done", False)) for name, site in drawn.items()}
+    times = {name: 0 if inside else None for name, inside in in_step.items()}
+    if any(drawn[name]["is_observed"] and not in_step[name] for name in structure.observed if name in drawn):
+        emitted = starting_sites(observe(model), data).after.emitted
+        times |= {name: emission.axis for name, emission in emitted.items()}
+    return {name: _named(name, site, times[name], structure.sequences, plates) for name, site in drawn.items()}
 
 
-def dims(name: str, count: int, *, time: bool = False, sequence: int | None = None) -> tuple[str, ...]:
-    """Names of the `count` axes of a variable: `time` the first one, `sequence` the one given, else by their numbers."""
+def dims(name: str, count: int, *, time: int | None = None, sequence: int | None = None) -> tuple[str, ...]:
+    """Names of the `count` axes of a variable: `time` and `sequence` those that are given, else by their numbers."""
     called = [f"{dotted(name)}_dim_{i}" for i in range(count)]
-    if time and count:
-        called[0] = "time"
+    if time is not None and time < count:
+        called[time] = "time"
     if sequence is not None:
         called[sequence] = "sequence"
     return tuple(called)
 
 
-def _named(name: str, site: dict, sequences: int, plates: set[str]) -> Named:
-    value, in_step = np.asarray(site["value"]), bool(site.get("_control_flow_done", False))
-    event = site["fn"].event_dim
-    # Without a plate, a batch of states in the place next to time is the sequences.
+def _named(name: str, site: dict, time: int | None, sequences: int, plates: set[str]) -> Named:
+    """time: which axis is that of the steps; None for a site that has none."""
+    value, event = np.asarray(site["value"]), site["fn"].event_dim
     axes = [value.ndim - event + frame.dim for frame in site["cond_indep_stack"] if frame.name in plates]
-    axes = axes or ([] if plates else [1 if in_step else 0])
-    fits = sequences and len(axes) == 1 and int(in_step) <= axes[0] < value.ndim and value.shape[axes[0]] == sequences
+    # Without a plate, a batch of states in the place next to time is the sequences.
+    axes = axes or ([] if plates else [1 if time == 0 else 0])
+    there = sequences and len(axes) == 1 and 0 <= axes[0] < value.ndim and axes[0] != time
+    fits = there and value.shape[axes[0]] == sequences
     return Named(
         value,
-        dims(name, value.ndim, time=in_step, sequence=axes[0] if fits and (in_step or plates) else None),
+        dims(name, value.ndim, time=time, sequence=axes[0] if fits and (time is not None or plates) else None),
         site["is_observed"],
         _seen(site["fn"], value),
         _categories(bare(site["fn"])),

@@ -237,7 +237,7 @@ def _pass(forward: _Forward, key: Array, count: int, path: Path, hold: Bool[Arra
 
     begun, carry, _ = jax.vmap(forward.first)(jax.random.split(key_first, count))
     begun, carry = held(begun, path.start), held(carry, path.carry)
-    weight, total = normalised(jax.vmap(forward.begin)(begun)[1])
+    weight, total = normalised(jax.vmap(forward.begin, axis_size=count)(begun)[1])
 
     def advance(cloud: tuple[Leaves, Array], at: Any) -> tuple[tuple[Leaves, Array], Any]:
         carry, log_weight = cloud

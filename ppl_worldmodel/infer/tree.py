@@ -129,10 +129,10 @@ def _draws(values: Mapping[str, tuple[tuple[str, ...], Any]]) -> xr.Dataset:
 
 def _input(name: str, value: np.ndarray, found: Mapping[str, Named], structure: Structure) -> tuple:
     """An input of the program with its dims; one as long as the series is a series."""
-    steps = {site.value.shape[0] for site in found.values() if "time" in site.dims}
+    steps = {site.value.shape[site.dims.index("time")] for site in found.values() if "time" in site.dims}
     series = value.ndim > 0 and value.shape[0] in steps
     sequence = 1 if series and value.ndim > 1 and structure.sequences == value.shape[1] else None
-    return dims(name, value.ndim, time=series, sequence=sequence), value
+    return dims(name, value.ndim, time=0 if series else None, sequence=sequence), value
 
 
 def _named(structure: Structure, beliefs: Mapping[str, xr.DataArray]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from numpyro import handlers
 
-from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.intercept import Beginning, Intercept, _up_to_scan, starting_sites
 from ppl_worldmodel.program.parameters import Collect, given
@@ -31,9 +31,29 @@ def simulate(
 def simulate_series(
     model: Callable, parameters: Mapping[str, Any] | None, key: jax.Array, **arguments: Any
 ) -> dict[str, jax.Array]:
-    """The same run, but only the sites of the step, all with the leading axis time."""
+    """The same run, but only the sites of the step and those drawn after the scan entry by entry of its steps.
+
+    All have the leading axis time.
+    """
     sites = _forward(model, parameters, key, arguments)
-    return {name: site["value"] for name, site in sites.items() if site.get("_control_flow_done", False)}
+    inside = {name: site["value"] for name, site in sites.items() if site.get("_control_flow_done", False)}
+    return inside | _emitted(given(model, parameters or {}), {n: s["value"] for n, s in sites.items()}, arguments)
+
+
+def _emitted(program: Callable, values: Mapping[str, jax.Array], arguments: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The values of the sites after the scan that would be emissions if they were observed, with the leading axis time."""
+    found: dict[str, jax.Array] = {}
+    for name in starting_sites(program, arguments).after.observed:
+        if name not in values:
+            continue
+        try:
+            seen = starting_sites(handlers.condition(program, {name: values[name]}), arguments).after.emitted
+        except NotExactlySolvable:  # a forecast, or a sum over the states
+            continue
+        axis = seen[name].axis if name in seen else None
+        if axis is not None:
+            found[name] = jax.numpy.moveaxis(values[name], axis, 0)
+    return found
 
 
 def _forward(
@@ -90,7 +110,7 @@ def as_data(model: Callable, sites: Mapping[str, jax.Array], arguments: Mapping[
         for name, argument in inspect.signature(model).parameters.items()
         if (argument.default is None or argument.default is inspect.Parameter.empty) and name not in arguments
     ]
-    inside = [name for name in _step_sites(model, arguments) if name in sites]
+    inside = [name for name in _sites(model, arguments) if name in sites]
     data = dict(arguments)
     for name in free:
         alike = [site for site in (name, name.removesuffix("s")) if site in inside]
@@ -99,8 +119,8 @@ def as_data(model: Callable, sites: Mapping[str, jax.Array], arguments: Mapping[
             data[name] = sites[tried[0]]
     if free and len(data) == len(arguments):
         raise DataError(
-            f"no simulated site stands for an argument of the program ({', '.join(free)}): name one after a site of the step "
-            f"({', '.join(inside)}), and observe that site through it"
+            f"no simulated site stands for an argument of the program ({', '.join(free)}): name one after a site of the step, or "
+            f"after the scan ({', '.join(inside)}), and observe that site through it"
         )
     return data
 
@@ -108,22 +128,24 @@ def as_data(model: Callable, sites: Mapping[str, jax.Array], arguments: Mapping[
 def _stands_for(model: Callable, arguments: Mapping[str, Any], argument: str, site: str, value: jax.Array) -> bool:
     """Is this site observed when the argument has its simulated value?"""
     try:
-        return _step_sites(model, {**arguments, argument: value}).get(site, False)
+        return _sites(model, {**arguments, argument: value}).get(site, False)
     except (TypeError, ValueError):  # the value of another site may not have the shape that is needed
         return False
 
 
-def _step_sites(model: Callable, arguments: Mapping[str, Any]) -> dict[str, bool]:
-    """{sample site of the step: is it observed?}"""
+def _sites(model: Callable, arguments: Mapping[str, Any]) -> dict[str, bool]:
+    """{sample site of the step, or after the scan: is it observed?}"""
     found: dict[str, bool] = {}
 
     def on_scan(scan: Scan, _: Beginning) -> None:
         first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
         found.update({site.name: site.observed for site in run_step(scan.step, scan.init, first, {})[2]})
 
+    start = starting_sites(model, arguments)
+
     def run() -> None:
         with handlers.block(), handlers.seed(rng_seed=0):
-            Intercept(model, starting_sites(model, arguments), on_scan)(**arguments)
+            Intercept(model, start, on_scan)(**arguments)
 
     jax.eval_shape(run)
-    return found
+    return found | dict(start.after.observed)
