@@ -18,7 +18,8 @@ class DigitsLost(WorldModelError):
 
 
 ANYWAY = (
-    "smc, a particle filter at given parameters; and NumPyro's own NUTS on the program, if its states are continuous"
+    "smc, a particle filter at given parameters, and nuts, if its states are continuous: worldmodel check FILE.py --known "
+    "--parameters '{...}' --engines smc,nuts"
 )
 
 

@@ -47,6 +47,21 @@ def answering(engines: Sequence[str], known: bool, system: System, plan: Plan, s
     return [name for name in (["exact", *answers] if known else answers) if not engines or name in engines]
 
 
+def answering_unread(engines: Sequence[str], refusal: str) -> list[str]:
+    """The engines that answer about a program that is not read exactly: they only run it. A wrong name is refused.
+
+    refusal  why it is not read
+    """
+    answers = ("nuts", "smc")
+    for name in engines:
+        if name not in answers:
+            raise WorldModelError(
+                f"the engine '{name}' does not answer about this program, which is not read exactly: {refusal}\nChoose from "
+                f"{', '.join(answers)}"
+            )
+    return [name for name in answers if not engines or name in engines]
+
+
 def _answers(known: bool, system: System, plan: Plan) -> tuple[list[str], str]:
     """The engines beside the exact one, and why some are missing."""
     if not known:
@@ -92,6 +107,7 @@ def asked_at(
     learner: Callable[..., xr.DataTree],
     key: jax.Array,
     say: Say,
+    exactly: bool = True,
 ) -> tuple[dict[str, np.ndarray], str]:
     """The parameters of a known run, {name: value}, and where they come from.
 
@@ -103,6 +119,11 @@ def asked_at(
         return loaded.truth, f"the truth of the model '{loaded.name}'"
     if not names:
         return {}, "the program has none"
+    if not exactly:
+        raise WorldModelError(
+            f"the parameters of a program that is not read exactly ({', '.join(names)}) cannot be learned here: give their values "
+            "with --parameters"
+        )
     say("no truth is known: learning the posterior mean with nuts first ...")
     (learned,) = in_one_labelling(loaded.model, data, {"nuts": learner(loaded.model, data, key)}, None).values()
     (gate,) = convergence.findings(learned)

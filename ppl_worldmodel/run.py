@@ -31,8 +31,14 @@ from ppl_worldmodel.program.labelled import labelled
 from ppl_worldmodel.program.load import Loaded
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.simulate import parameter_names
+from ppl_worldmodel.program.unread import entries_unread
 from ppl_worldmodel.provenance import provenance
-from ppl_worldmodel.questions import answering, asked_at, centre, entries_of, same_observations
+from ppl_worldmodel.questions import answering, answering_unread, asked_at, centre, entries_of, same_observations
+
+NO_REFERENCE = (
+    "no exact reference exists: the engines only run the program, and are compared with each other, filtered beliefs with filtered "
+    "ones"
+)
 
 
 def run(
@@ -61,10 +67,11 @@ def run(
     prefixes    with known parameters, sample the filtered and predicted beliefs of every time step, not of a few
     """
     started = time.perf_counter()
-    system, plan = examine(loaded.model, data)
+    system, plan, refusal = _read_or_not(loaded.model, data, known)
     names = parameter_names(loaded.model, data)
-    say(repr(system))
-    for name in same_observations(loaded.model, data, system.structure):
+    said = repr(system) if system is not None else f"not read exactly: {refusal}\n{NO_REFERENCE}"
+    say(said)
+    for name in same_observations(loaded.model, data, system.structure) if system is not None else ():
         count = system.structure.sequences
         say(f"all {count} series have the same observations of site '{name}': is a column missing for each?")
     if parameters and not known:
@@ -72,7 +79,8 @@ def run(
     if not known and not names:
         say("the program has no parameters to learn: its states are checked")
         known = True
-    chosen = answering(engines, known, system, plan, say)
+    exactly = system is not None
+    chosen = answering(engines, known, system, plan, say) if exactly else answering_unread(engines, refusal)
     keys = dict(zip(ENGINES, jax.random.split(jax.random.key(seed), len(ENGINES)), strict=True))
 
     def size(number: int) -> int:
@@ -81,8 +89,9 @@ def run(
     given, parameters_from = None, "learned"
     if known:
         learner = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)
-        given, parameters_from = asked_at(loaded, data, names, parameters, learner, keys["nuts"], say)
-    makers = engines_at(given, size, prefixes=prefixes, progress=progress, entries=entries_of(system), say=say)
+        given, parameters_from = asked_at(loaded, data, names, parameters, learner, keys["nuts"], say, exactly)
+    entries = entries_of(system) if exactly else entries_unread(loaded.model, data, given or {})
+    makers = engines_at(given, size, prefixes=prefixes, progress=progress, entries=entries, say=say)
 
     def with_names(result: xr.DataTree) -> xr.DataTree:
         return labelled(result, loaded.coords, loaded.units)
@@ -100,9 +109,11 @@ def run(
             return otherwise
 
     keys_of_data = jax.random.fold_in(keys["exact"], 1)
-    foretold = attempt(
-        "data", lambda: prior_predictive(loaded.model, data, system.structure, keys_of_data, parameters=given), []
-    )
+    foretold = []
+    if exactly:
+        foretold = attempt(
+            "data", lambda: prior_predictive(loaded.model, data, system.structure, keys_of_data, parameters=given), []
+        )
     for name in chosen:
         say(f"{name} ...")
         try:
@@ -118,7 +129,7 @@ def run(
             say(f"{name} {failed[-1].why}")
             continue
         say(f"{name}: {results[name].attrs['algorithm']}, {results[name].attrs['seconds']:.1f} s")
-    reference = "exact" if known else "nuts"
+    reference = "exact" if known and exactly else "nuts"
     truth = loaded.truth if simulated and not known else None
     if not known:
         one = attempt("labels", lambda: in_one_labelling(loaded.model, data, results, truth))
@@ -153,7 +164,7 @@ def run(
         "mode": "known" if known else "learned",
         "source": loaded.source,
         "about": loaded.about,
-        "structure": repr(system),
+        "structure": said,
         "data_from": data_from,
         "parameters_from": parameters_from,
         "truth": json.dumps({name: np.asarray(value).tolist() for name, value in (truth or {}).items()}),
@@ -172,3 +183,13 @@ def _plain(labels: object) -> object:
     """Labels of a file as JSON has them: numbers, or text."""
     array = np.asarray(labels)
     return (array if array.dtype.kind in "iuf" else array.astype(str)).tolist()
+
+
+def _read_or_not(model: Callable, data: Mapping[str, Any], known: bool) -> tuple[Any, Any, str]:
+    """The system and the plan; or, at known parameters, (None, None, why the program is not read exactly)."""
+    try:
+        return *examine(model, data), ""
+    except NotExactlySolvable as error:
+        if not known:
+            raise
+        return None, None, str(error).splitlines()[0]

@@ -10,7 +10,7 @@ import xarray as xr
 from numpyro.infer import MCMC, NUTS, init_to_median, init_to_sample
 
 from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
-from ppl_worldmodel.exact import FiniteState
+from ppl_worldmodel.exact import FiniteState, Structure
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import tree
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
@@ -18,8 +18,9 @@ from ppl_worldmodel.infer.starts import densest_of_prior
 from ppl_worldmodel.program.marginalize import marginalize
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import Plan, System, examine, read
+from ppl_worldmodel.program.read import Plan, System, read
 from ppl_worldmodel.program.replay import replay_draws
+from ppl_worldmodel.program.unread import NOT_READ, examine_or_plan, taken_apart
 
 _STARTS = {"prior": init_to_sample, "median": init_to_median}
 _NOTED = ("diverging", "energy", "num_steps", "potential_energy", "accept_prob", "adapt_state.step_size")
@@ -39,7 +40,8 @@ def nuts(
     """An engine that samples with the No-U-Turn sampler (Hoffman & Gelman 2014), chains side by side.
 
     parameters  None: sample the parameters of `marginalize(model)`; beliefs are exact ones averaged over the draws.
-                Given: sample the states of the program as written (they must be continuous); a check of the recursion.
+                Given: sample the states of the program as written (they must be continuous); a check of the recursion, and of
+                the particle filter where the program is not read exactly.
     prefixes    with given parameters, which filtered and predicted beliefs to sample as well, from one posterior for each
                 prefix y_1:n, all in one run: True for every time step, a number for so many evenly spread, or the time steps
                 (counted from 0)
@@ -59,7 +61,7 @@ def nuts(
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         if parameters is None:
             return learn(model, data, key)
-        return states(model, data, key, *examine(model, data, parameters), parameters)
+        return states(model, data, key, *examine_or_plan(model, data, parameters), parameters)
 
     def learn(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
@@ -85,19 +87,23 @@ def nuts(
         model: Callable,
         data: Mapping[str, Any],
         key: jax.Array,
-        system: System,
+        system: System | None,
         plan: Plan,
         parameters: Mapping[str, Any],
     ) -> xr.DataTree:
         started = time.perf_counter()
         if isinstance(system, FiniteState):
             raise NotExactlySolvable(f"nuts cannot sample the discrete state '{system.structure.states[0]}'", "gibbs")
+        if system is not None:
+            structure, family, steps = system.structure, type(system).__name__, system.observations.shape[-2]
+        else:
+            structure, steps = _as_written(model, data, parameters, plan)
+            family = NOT_READ
         key_whole, key_prefixes = jax.random.split(key)
-        steps = system.observations.shape[-2]
         mcmc = sampler(lambda keep: given(observe(model, keep, plan.gaps), parameters)(**data))
 
         def path(draws: Mapping[str, Any]) -> np.ndarray:
-            return np.asarray(replay_draws(model, data, parameters, plan, draws))
+            return np.asarray(replay_draws(model, data, parameters, plan, draws, exactly=system is not None))
 
         def posteriors(keep: np.ndarray, keys: jax.Array) -> np.ndarray:
             """The states of every prefix, (prefix, chain, ...)."""
@@ -128,12 +134,23 @@ def nuts(
         return tree.build(
             model=model, data=data, key=key, started=started, engine="nuts",
             algorithm="NUTS on the states of the program as written", question=tree.STATES,
-            family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
+            family=family, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
             posterior=draws, sample_stats=stats, num_warmup=num_warmup, seconds_sampling=sampled,
-            num_prefixes=len(lengths), structure=system.structure,
+            num_prefixes=len(lengths), structure=structure,
         )  # fmt: skip
 
     return engine
+
+
+def _as_written(
+    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan
+) -> tuple[Structure, int]:
+    """The names of the state's parts and the number of steps of a program that is not read; a discrete site is refused."""
+    step, beginning = taken_apart(model, data, parameters, plan)
+    for name, site in {**beginning.sites, **step.latents}.items():
+        if site.fn.support.is_discrete:
+            raise NotExactlySolvable(f"nuts cannot sample the discrete site '{name}'", "smc")
+    return Structure(factors=tuple(step.names.values())), step.scan.length
 
 
 def _stats(mcmc: MCMC) -> dict[str, np.ndarray]:

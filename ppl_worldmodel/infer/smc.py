@@ -16,28 +16,24 @@ from contextlib import nullcontext
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 from numpyro import handlers
 
-from ppl_worldmodel.errors import DataError, NotExactlySolvable, WorldModelError
+from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.exact import LinearGaussian, Structure
 from ppl_worldmodel.infer import tree
 from ppl_worldmodel.infer.beliefs import borrowed, share_error
 from ppl_worldmodel.infer.particles import Pass, Summary, bootstrap
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.gaps import check_gaps
-from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, _arrays, _up_to_scan, starting_sites
-from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
-from ppl_worldmodel.program.read import Plan, System, examine, system_of
-from ppl_worldmodel.program.sites import Scan, run_step, scan_of
+from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.parameters import given
+from ppl_worldmodel.program.read import system_of
+from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.step import take_apart
-from ppl_worldmodel.program.unknowns import gaps_of
-from ppl_worldmodel.program.whole import check_whole
+from ppl_worldmodel.program.unread import NOT_READ, examine_or_plan
 
 FROM_PARTICLES = "weighted particles"
 REACH = 5  # steps before and after one whose errors steady its own
@@ -70,7 +66,7 @@ def smc(
 
     def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        system, plan = _examined(model, data, parameters)
+        system, plan = examine_or_plan(model, data, parameters)
         if isinstance(system, LinearGaussian) and system.diffuse is not None:
             raise WorldModelError(
                 f"smc cannot draw the first state from {', '.join(map(repr, plan.start.sites))}: its density is flat or its "
@@ -114,7 +110,7 @@ def smc(
         return tree.build(
             model=model, data=data, key=key, started=started, engine="smc",
             algorithm="bootstrap particle filter, systematic resampling", question=tree.STATES,
-            family=type(system).__name__ if system is not None else "not read exactly",
+            family=type(system).__name__ if system is not None else NOT_READ,
             beliefs_from=FROM_PARTICLES, beliefs=beliefs,
             posterior={name: values[:, None] for name, values in posterior.items()},
             log_predictive=by_sequence[:, None], structure=structure, log_evidence=log_evidence,
@@ -235,59 +231,6 @@ def _alive(
             "more particles if it is possible but rare"
         )
     return alive
-
-
-def _examined(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[System | None, Plan]:
-    """What `read` finds, or None; and the plan of the program's start. The parameters are checked in either case."""
-    check_gaps(model, data)
-    check_whole(model, data)
-    gaps = gaps_of(model, data)
-    program = missing.observed_in(model, data, gaps)
-    plan = Plan(drawn_before(program, data, frozenset(parameters)), gaps=gaps)
-    # `read` takes a site for a parameter that its first state cannot be computed from; here it is drawn if it was not given.
-    if set(plan.start.sites) <= set(starting_sites(program, data).sites):
-        try:
-            return examine(model, data, parameters)
-        except NotExactlySolvable:
-            pass
-    collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
-    with handlers.block(), collect:
-        Intercept(program, plan.start, lambda scan, beginning: None)(**data)
-    check_names(parameters, collect.found, collect.computed)
-    supports = {name: type(row_support(site.fn)).__name__.strip("_") for name, site in collect.found.items()}
-    check_inside(parameters, collect.inside, {name: f"a value of the kind {kind}" for name, kind in supports.items()})
-    return None, plan
-
-
-def drawn_before(model: Callable, data: Mapping[str, Any], known: frozenset[str]) -> Start:
-    """The sites before the scan, of any distribution, that are drawn for each particle: those that are not known.
-
-    One that enters the step itself, or an input of the scan, is a parameter: it is left out, and must be known.
-    """
-    outline: list[Any] = []
-    jax.eval_shape(lambda: outline.append(_up_to_scan(model, (), data, {})))
-    sites = {name: site for name, site in outline[0].sites.items() if not site.observed}
-
-    def parts(*values: Any) -> tuple[list[Any], dict[str, list[Any]], list[Any]]:
-        """The leaves of the first carry, what each observed site's density is computed from, and all else that the step sees."""
-        run = _up_to_scan(model, (), data, dict(zip(sites, values, strict=True)))
-        scan = scan_of(run.message)
-        carry = jax.tree.map(jnp.zeros_like, scan.init)
-        after, _, inside = run_step(scan.step, carry, jax.tree.map(lambda leaf: leaf[0], scan.inputs), {})
-        rest = [after, scan.inputs, [(site.fn, site.value if site.observed else None, site.scale) for site in inside]]
-        seen = {name: _arrays((site.fn, site.value)) for name, site in run.sites.items() if site.observed}
-        return jax.tree.leaves(scan.init), seen, _arrays(rest)
-
-    shapes = (jax.ShapeDtypeStruct(site.value.shape, site.value.dtype) for site in sites.values())
-    leaves, seen, rest = dependence(parts, *shapes)
-    names, inside = list(sites), frozenset().union(*rest)
-    drawn = {i for i, name in enumerate(names) if name not in known and i not in inside}
-    of = {leaf: frozenset(names[i] for i in found & drawn) for leaf, found in enumerate(leaves) if found & drawn}
-    return Start(
-        tuple(names[i] for i in sorted(drawn)),
-        of,
-        observed=tuple(name for name, found in seen.items() if drawn & frozenset().union(*found)),
-    )
 
 
 def _shown(progress: bool, what: str) -> Any:

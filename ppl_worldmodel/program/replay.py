@@ -24,20 +24,27 @@ SIDE_BY_SIDE = 5_000_000  # entries of draws that are replayed at a time
 
 
 def replay(
-    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan, values: Mapping[str, Array]
+    model: Callable,
+    data: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    plan: Plan,
+    values: Mapping[str, Array],
+    *,
+    exactly: bool = True,
 ) -> Array:
     """The states that emit the observations, given one value of every latent site (of the step, (time, ...), and before it).
 
-    A finite state as its index, (*sequence, time); a Gaussian one as its vector, (*sequence, time, dim).
+    A finite state as its index, (*sequence, time); a Gaussian one as its vector, (*sequence, time, dim). Of a program that is not
+    read `exactly`, what the carry holds after each step, (time, dim).
     """
     program = given(missing.observed_in(model, data, plan.gaps), parameters)
     paths: list[Array] = []
 
     def on_scan(scan: Scan, beginning: Beginning) -> None:
         step = take_apart(scan, beginning)
-        system, batch, table = system_of(step, beginning, plan)
+        system, batch, table = system_of(step, beginning, plan) if exactly else (None, Batch(), None)
         leaves, _ = beginning.at({name: values[name] for name in beginning.sites if name in values})
-        old = system.structure.order == "emission first"
+        old = system is not None and system.structure.order == "emission first"
         paths.append(_path(step, leaves, {name: values[name] for name in step.latents}, batch, table, old))
 
     with handlers.block():
@@ -77,12 +84,18 @@ def replay_draws(
     parameters: Mapping[str, Any],
     plan: Plan,
     draws: Mapping[str, Any],
+    *,
+    exactly: bool = True,
 ) -> Array:
     """`replay` of draws with the axes (chain, draw, ...): (chain, draw, *sequence, time, *dim)."""
     chains, length = jnp.shape(next(iter(draws.values())))[:2]
     flat = {name: jnp.asarray(value).reshape(chains * length, *jnp.shape(value)[2:]) for name, value in draws.items()}
     entries = max(int(np.prod(jnp.shape(value)[2:])) for value in draws.values())
     size = max(1, min(500, SIDE_BY_SIDE // max(entries, 1)))
-    run = jax.jit(lambda flat: lax.map(lambda one: replay(model, data, parameters, plan, one), flat, batch_size=size))
+
+    def one(values: Mapping[str, Array]) -> Array:
+        return replay(model, data, parameters, plan, values, exactly=exactly)
+
+    run = jax.jit(lambda flat: lax.map(one, flat, batch_size=size))
     paths = run(flat)
     return paths.reshape(chains, length, *paths.shape[1:])

@@ -9,6 +9,7 @@ import xarray as xr
 from ppl_worldmodel.checks.beliefs import kinds
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.beliefs import KINDS
+from ppl_worldmodel.program.unread import NOT_READ
 from ppl_worldmodel.reports.belief_figures import Drawn, Pair, belief_figure
 from ppl_worldmodel.reports.data_figures import Fixed, data_figure, fixed
 from ppl_worldmodel.reports.distance_figures import distance_figure, worst_series
@@ -47,7 +48,9 @@ def compared(engines: Engines, *, known: bool, truth: Mapping[str, Any]) -> str:
     nuts = "NUTS, once its chains agree, is the reference of the other engines"
     if known:
         reference = "the exact recursion is the reference of every other engine" if "exact" in kinds else nuts
-        if not kinds & {"exact", "nuts"}:
+        if any(text(tree.attrs, "family") == NOT_READ for tree in engines.values()):
+            reference = f"no exact reference exists, for the program is not read exactly{f'; {nuts}' if 'nuts' in kinds else ''}"
+        elif not kinds & {"exact", "nuts"}:
             reference = "the exact recursion would be the reference, but it is not in this run"
         return f"The parameters are given, so {reference}. {apart[0].upper()}{apart[1:]}{_cost(engines)}"
     reference = nuts if "nuts" in kinds else "NUTS would be the reference, but it is not in this run"
