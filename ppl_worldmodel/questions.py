@@ -121,8 +121,8 @@ def asked_at(
         return {}, "the program has none"
     if not exactly:
         raise WorldModelError(
-            f"the parameters of a program that is not read exactly ({', '.join(names)}) cannot be learned here: give their values "
-            "with --parameters"
+            f"the parameters of a program that is not read exactly ({', '.join(names)}) cannot be learned here: give their values, "
+            f"--parameters '{{{', '.join(f'"{name}": ...' for name in names)}}}'"
         )
     say("no truth is known: learning the posterior mean with nuts first ...")
     (learned,) = in_one_labelling(loaded.model, data, {"nuts": learner(loaded.model, data, key)}, None).values()

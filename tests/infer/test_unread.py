@@ -1,5 +1,7 @@
 """Programs that are not read exactly, at given parameters: particle filter and NUTS against a fine grid, and each other."""
 
+from types import ModuleType
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,8 @@ from ppl_worldmodel.checks import beliefs as belief_check
 from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.infer.smc import smc
-from ppl_worldmodel.questions import answering_unread
+from ppl_worldmodel.program.load import Loaded
+from ppl_worldmodel.questions import answering_unread, asked_at
 
 KEY = jax.random.key(4)
 RETURNS = np.array([0.3, -1.2, np.nan, 2.5, 0.1])
@@ -60,6 +63,7 @@ def found() -> dict[str, xr.DataTree]:
     }
 
 
+@pytest.mark.slow
 def test_both_are_the_grid(found: dict[str, xr.DataTree]) -> None:
     filtered, smoothed = by_grid(RETURNS)
     for engine, kind, exact in (
@@ -74,6 +78,7 @@ def test_both_are_the_grid(found: dict[str, xr.DataTree]) -> None:
         assert np.abs(z).max() < 5.0, (engine, kind, z)
 
 
+@pytest.mark.slow
 def test_filtered_beliefs_are_compared_with_filtered_ones(found: dict[str, xr.DataTree]) -> None:
     rows = belief_check.findings(found["smc"], found["nuts"])
     assert {row.quantity for row in rows} == {"predicted beliefs", "filtered beliefs"}
@@ -81,6 +86,7 @@ def test_filtered_beliefs_are_compared_with_filtered_ones(found: dict[str, xr.Da
     assert not [row for row in rows if row.verdict == "disagrees"]
 
 
+@pytest.mark.slow
 def test_a_filter_that_misses_an_observation_disagrees(found: dict[str, xr.DataTree]) -> None:
     forgetful = np.where(np.arange(5) == 3, np.nan, RETURNS)
     other = smc(parameters={}, num_particles=2000, num_replicates=16)(volatility, {"returns": forgetful}, KEY)
@@ -109,3 +115,9 @@ def test_engines_that_only_run_the_program_are_offered() -> None:
     assert answering_unread(["smc"], "why") == ["smc"]
     with pytest.raises(WorldModelError, match=r"'gibbs' does not answer .* not read exactly: why"):
         answering_unread(["gibbs"], "why")
+
+
+def test_parameters_that_nobody_gave_are_asked_for() -> None:
+    loaded = Loaded("volatility", volatility, "", "", None, {}, {}, {}, ModuleType("volatility"))
+    with pytest.raises(WorldModelError, match=r"""--parameters '\{"phi": \.\.\., "sigma": \.\.\.\}'"""):
+        asked_at(loaded, {}, ["phi", "sigma"], None, nuts(), KEY, print, exactly=False)
