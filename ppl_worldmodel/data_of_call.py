@@ -10,9 +10,11 @@ from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.categories import check_categories
 from ppl_worldmodel.files.data import Data
 from ppl_worldmodel.files.read import read_data
+from ppl_worldmodel.program.forecast import with_forecast
 from ppl_worldmodel.program.ignored import is_ignored
 from ppl_worldmodel.program.jax_arrays import as_program_takes
 from ppl_worldmodel.program.load import Loaded, check_arguments, default_data, given_to_simulation
+from ppl_worldmodel.terminal import err
 
 LENGTH = "num_steps"
 # What to do about an argument that has no value.
@@ -92,6 +94,11 @@ def check_settings(loaded: Loaded, data: Mapping[str, Any], settings: Mapping[st
 def checked(loaded: Loaded, data: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments, if the program can be called with them, and none of the settings is a length that changes nothing."""
     check_arguments(loaded.model, data, remedy=REMEDY)
+    given, data = data, with_forecast(loaded.model, data)
+    for name, value in data.items():
+        if value is not given[name]:
+            few, most = len(given[name]), len(value)
+            err.print(f"'{name}' has {few} of {most} steps: the steps beyond are unobserved, a forecast", markup=False)
     if isinstance(settings.get(LENGTH), int) and is_ignored(loaded.model, data, LENGTH):
         raise WorldModelError(
             f"--set {LENGTH} changes nothing here: the series has {_steps(data)} steps, and the program takes its length from it. "

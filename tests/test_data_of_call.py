@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from ppl_worldmodel.cli import main
+from ppl_worldmodel.data_of_call import checked
 from ppl_worldmodel.program.ignored import is_ignored
 from ppl_worldmodel.program.load import load
 
@@ -93,3 +94,19 @@ def test_dates_and_names_reach_the_result_and_the_page(own: Path, capsys: pytest
     assert result["engines/exact/observed_data"]["flow"].attrs["column"] == "flow"
     page = Path(json.loads(captured.out)["report"]).read_text()
     assert "2020-01-03 is missing" in page
+
+
+def test_observations_that_end_early_are_a_forecast_and_it_is_said(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own / "driven.py").write_text(
+        OWN_MODEL.replace("observations=None", "x, observations=None")
+        .replace("def step(level, y):", "def step(level, now):\n        y, x = now")
+        .replace("dist.Normal(level, scale)", "dist.Normal(level + x, scale)")
+        .replace("scan(step, start, observations, length=num_steps if observations is None else len(observations))",
+                 "scan(step, start, (observations, x))")
+    )  # fmt: skip
+    data = {"x": np.arange(4.0), "observations": np.array([1, 2])}
+    found = checked(load("driven.py"), data, {})
+    np.testing.assert_array_equal(found["observations"], [1.0, 2.0, np.nan, np.nan])
+    assert "'observations' has 2 of 4 steps: the steps beyond are unobserved" in capsys.readouterr().err

@@ -149,7 +149,8 @@ def scan_of(msg: dict) -> Scan:
         if jnp.shape(leaf)[:1] != (length,):
             raise DataError(
                 f"an input of the scan has shape {jnp.shape(leaf)}, expected a leading time axis of length {length}: "
-                "give series of equal length"
+                "give series of equal length. Where observations end before the covariates, the steps beyond are a forecast: fill "
+                "the observations up with NaN, missing values (np.pad(y.astype(float), (0, steps), constant_values=np.nan))"
             )
     # Inside a real scan the step meets JAX arrays only, never the user's NumPy scalars.
     init, inputs = jax.tree.map(_as_array, (init, inputs))
