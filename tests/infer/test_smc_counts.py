@@ -77,10 +77,10 @@ def test_what_cannot_be_filtered_is_refused() -> None:
     with pytest.raises(WorldModelError, match="cannot draw the first state from 'start'"):
         smc(parameters={})(flat, {"y": SIX}, KEY)
     with pytest.raises(DataError, match=r"parameter 'rho' .* is missing"):
-        smc(parameters={})(counts, {"y": SIX}, KEY)
+        smc(parameters={})(counts, {"y": np.arange(6)}, KEY)
     with pytest.raises(DataError, match=r"has no parameter 'roh': did you mean 'rho'\?"):
-        smc(parameters={"rho": 0.5, "roh": 0.5})(counts, {"y": SIX}, KEY)
+        smc(parameters={"rho": 0.5, "roh": 0.5})(counts, {"y": np.arange(6)}, KEY)
     with pytest.raises(DataError, match=r"'rho' is 1\.5: expected a value of the kind Interval"):
-        smc(parameters={"rho": 1.5})(counts, {"y": SIX}, KEY)
+        smc(parameters={"rho": 1.5})(counts, {"y": np.arange(6)}, KEY)
     with pytest.raises(WorldModelError, match="num_particles=0"):
         smc(parameters={}, num_particles=0)
