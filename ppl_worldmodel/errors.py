@@ -17,6 +17,14 @@ class DigitsLost(WorldModelError):
     """An exact answer of which too few digits survive the rounding of floats; the message names the time step."""
 
 
+class ProgramError(WorldModelError):
+    """An exception inside of the user's program; the message names the line, and the exception itself is the cause."""
+
+
+class ReadingFault(Exception):
+    """A fault of this package, not of the program that is read; the message says where, and what to report."""
+
+
 ANYWAY = (
     "smc, a particle filter at given parameters, and nuts, if its states are continuous: worldmodel check FILE.py --known "
     "--parameters '{...}' --engines smc,nuts"

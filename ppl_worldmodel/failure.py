@@ -8,13 +8,14 @@ import linecache
 import os
 import sysconfig
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from ppl_worldmodel.errors import WorldModelError
+from ppl_worldmodel.errors import ProgramError, ReadingFault, WorldModelError
 from ppl_worldmodel.supervisor import FAULT
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def told(error: BaseException, models: Sequence[str] = ()) -> tuple[int, str]:
     """The exit status, and what to say; `models`: as the user wrote them in the call."""
     if isinstance(error, WorldModelError):
         return WRONG_CALL, str(error)
+    if isinstance(error, ReadingFault):
+        return FAULT, str(error)
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     lines = [line for _, line in traceback.walk_tb(error.__traceback__)]
     place = last_of_user(frames)
@@ -49,6 +52,20 @@ def told(error: BaseException, models: Sequence[str] = ()) -> tuple[int, str]:
     if isinstance(error, OSError) and error.filename and not _is_ours_file(str(error.filename)):
         return WRONG_CALL, f"{error.strerror}: '{error.filename}'"
     return FAULT, _fault(error, frames, lines, place, models)
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What goes wrong inside becomes ProgramError or ReadingFault, with the place, whoever calls."""
+    try:
+        yield
+    except (WorldModelError, ReadingFault):
+        raise
+    except Exception as error:
+        if of_machine(error):
+            raise
+        status, message = told(error)
+        raise (ProgramError if status == WRONG_CALL else ReadingFault)(message) from error
 
 
 def row(what: str, error: BaseException) -> "Finding":
@@ -81,6 +98,8 @@ def last_of_user(frames: Sequence[FrameType]) -> int | None:
 
 def is_user(filename: str) -> bool:
     """Is this a file of the user's: neither of this package, nor of an installed one, nor of Python?"""
+    if filename.startswith(("<stdin", "<ipython")):
+        return True
     if filename.startswith("<") or _is_ours_file(filename):
         return False
     path = os.path.realpath(filename)

@@ -13,6 +13,7 @@ from numpyro import handlers
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState, Form, LinearGaussian
+from ppl_worldmodel.failure import in_words
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.faults import Faults, faults_of, raise_faults, raise_nan
@@ -76,7 +77,8 @@ def read(model: Callable, data: Mapping[str, Any] | None = None, parameters: Map
     parameters  values of its parameter sites; without them, random values inside their supports (to look at the structure)
 
     Returns a FiniteState or a LinearGaussian; its repr says what was found.
-    Raises NotExactlySolvable (with the site and the reason) or DataError (data or parameters that do not fit).
+    Raises NotExactlySolvable (with the site and the reason), DataError (data or parameters that do not fit), ProgramError (an
+    exception inside of the program, with its line), or ReadingFault (an exception inside of this package, with what to report).
     """
     return examine(model, data, parameters)[0]
 
@@ -85,7 +87,11 @@ def examine(
     model: Callable, data: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
 ) -> tuple[System, Plan]:
     """What `read` finds, and the plan with which `system_at` and `read_scan` read the same program inside a trace of JAX."""
-    arguments = dict(data or {})
+    with in_words():
+        return _examine(model, dict(data or {}), parameters)
+
+
+def _examine(model: Callable, arguments: dict[str, Any], parameters: Mapping[str, Any] | None) -> tuple[System, Plan]:
     check_gaps(model, arguments)
     check_whole(model, arguments)
     gaps = gaps_of(model, arguments)

@@ -241,7 +241,7 @@ def outcome(mutant: Mutant) -> str:
     """What comes of reading it, in a word; our own faults start with FAULT."""
     space: dict[str, Any] = {"__name__": "mutant"}
     try:
-        exec(compile(mutant.source, "<mutant>", "exec"), space)
+        exec(compile(mutant.source, f"mutants/{mutant.name}.py", "exec"), space)
         system = read(space["model"], mutant.data)
         terms = np.asarray(log_predictive(system))
     except WorldModelError as error:
