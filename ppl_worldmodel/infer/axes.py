@@ -10,10 +10,10 @@ from numpyro.primitives import Messenger
 
 from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.program.dotted import dotted
-from ppl_worldmodel.program.intercept import starting_sites
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing import observe
 from ppl_worldmodel.program.sites import bare, placeholder
+from ppl_worldmodel.program.start import starting_sites
 
 
 class Named(NamedTuple):

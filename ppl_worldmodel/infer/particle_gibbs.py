@@ -28,11 +28,12 @@ from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.infer.genealogy import carry_on_alike, chosen_by, only, take
 from ppl_worldmodel.infer.particles import draw, normalised
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.intercept import Beginning, Intercept, Start
+from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.likelihood import log_density, probabilities
 from ppl_worldmodel.program.missing import Gaps, observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.sites import Sample, Scan, bare, is_delta
+from ppl_worldmodel.program.start import Start
 
 NUM_PARTICLES = 32
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ppl_worldmodel.program.gaps import observed_arguments
-from ppl_worldmodel.program.intercept import _up_to_scan
+from ppl_worldmodel.program.start import up_to_scan
 
 
 def with_forecast(model: Callable, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _differ(model: Callable, data: Mapping[str, Any]) -> bool:
     found: list[set[int]] = []
 
     def run() -> None:
-        inputs = _up_to_scan(model, (), data, {}).message["args"][2]
+        inputs = up_to_scan(model, (), data, {}).message["args"][2]
         found.append({np.shape(leaf)[0] for leaf in jax.tree.leaves(inputs) if np.ndim(leaf)})
 
     try:

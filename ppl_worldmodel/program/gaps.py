@@ -10,8 +10,8 @@ import numpy as np
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.afterwards import onwards
 from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.intercept import _up_to_scan
 from ppl_worldmodel.program.sites import run_step, scan_of
+from ppl_worldmodel.program.start import up_to_scan
 
 
 def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
 
     def values(*arrays: jax.Array) -> list[jax.Array]:
         arguments = others | dict(zip(names, arrays, strict=True))
-        run = _up_to_scan(model, (), arguments, {})
+        run = up_to_scan(model, (), arguments, {})
         scan = scan_of(run.message)
         first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
         carry, output, inside = run_step(scan.step, scan.init, first, {})

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 from numpyro import handlers
 
-from ppl_worldmodel.program.intercept import Beginning, Intercept, starting_sites
+from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.sites import Scan, run_step
+from ppl_worldmodel.program.start import starting_sites
 
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 

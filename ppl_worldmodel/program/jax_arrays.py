@@ -9,8 +9,8 @@ import numpy as np
 from jax.errors import TracerArrayConversionError
 
 from ppl_worldmodel.program.afterwards import onwards
-from ppl_worldmodel.program.intercept import _up_to_scan
 from ppl_worldmodel.program.sites import run_step, scan_of
+from ppl_worldmodel.program.start import up_to_scan
 
 
 def as_program_takes(model: Callable, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def _needs_jax(model: Callable, data: Mapping[str, Any]) -> bool:
     """Does tracing the program meet a NumPy array where only a JAX array would do?"""
 
     def run() -> None:
-        scan = scan_of(_up_to_scan(model, (), data, {}).message)
+        scan = scan_of(up_to_scan(model, (), data, {}).message)
         carry, output, _ = run_step(scan.step, scan.init, jax.tree.map(lambda leaf: leaf[0], scan.inputs), {})
         outputs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (scan.length, *jnp.shape(leaf))), output)
         onwards(model, (), data, {}, outputs, carry, scan.length)

@@ -11,9 +11,10 @@ import numpyro
 from jaxtyping import Array
 
 from ppl_worldmodel.program import missing
-from ppl_worldmodel.program.intercept import Beginning, Intercept, starting_sites
+from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.read import Plan, System, examine, log_predictive, read_scan
 from ppl_worldmodel.program.sites import Scan
+from ppl_worldmodel.program.start import starting_sites
 
 
 def marginalize(model: Callable) -> Callable:

@@ -11,10 +11,10 @@ from jaxtyping import Array
 from numpyro.distributions import Unit
 from numpyro.primitives import Messenger
 
-from ppl_worldmodel.program.intercept import _up_to_scan
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing import UNOBSERVED, as_before
 from ppl_worldmodel.program.sites import Sample, Scan, run_step, scan_of
+from ppl_worldmodel.program.start import up_to_scan
 
 
 class Seen(NamedTuple):
@@ -55,7 +55,7 @@ class Hand(Messenger):
 
 def scanned(model: Callable, data: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[str, Sample], Scan]:
     """The sites before the scan, and the scan, where observed sites before it hand these values to the program."""
-    run = _up_to_scan(Hand(model, values), (), data, {})
+    run = up_to_scan(Hand(model, values), (), data, {})
     return run.sites, scan_of(run.message)
 
 

@@ -21,12 +21,13 @@ from ppl_worldmodel.program.finite import read_finite
 from ppl_worldmodel.program.gaps import check_gaps
 from ppl_worldmodel.program.gaussian import improper, infinite, read_gaussian
 from ppl_worldmodel.program.independent import coupling, independent, sequences
-from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, starting_sites
+from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.linear import NotLinear, check_linear
 from ppl_worldmodel.program.missing import NO_GAPS, Gaps
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
 from ppl_worldmodel.program.reach import tabulate
 from ppl_worldmodel.program.sites import Sample, Scan
+from ppl_worldmodel.program.start import Start, starting_sites
 from ppl_worldmodel.program.step import Step, kind, take_apart
 from ppl_worldmodel.program.support import NeedsNumbers
 from ppl_worldmodel.program.table import Table

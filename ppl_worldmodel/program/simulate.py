@@ -9,9 +9,10 @@ from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.program import missing
-from ppl_worldmodel.program.intercept import Beginning, Intercept, _up_to_scan, starting_sites
+from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.parameters import Collect, given
 from ppl_worldmodel.program.sites import Scan, run_step
+from ppl_worldmodel.program.start import starting_sites, up_to_scan
 from ppl_worldmodel.program.unknowns import gaps_of
 
 
@@ -75,7 +76,7 @@ def _forward(
 
 def check_length(model: Callable, arguments: Mapping[str, Any]) -> None:
     """Raise DataError if the program's scan has neither a length nor a series to run along."""
-    _, _, inputs, length, _ = _up_to_scan(model, (), arguments, {}).message["args"]
+    _, _, inputs, length, _ = up_to_scan(model, (), arguments, {}).message["args"]
     if length is None and not jax.tree.leaves(inputs):
         raise DataError(
             "the scan of the program has no length without data: give the program an argument num_steps=50, and its scan "
@@ -129,7 +130,7 @@ def _stands_for(model: Callable, arguments: Mapping[str, Any], argument: str, si
     """Is this site observed when the argument has its simulated value?"""
     try:
         return _sites(model, {**arguments, argument: value}).get(site, False)
-    except (TypeError, ValueError):  # the value of another site may not have the shape that is needed
+    except (TypeError, ValueError, DataError):  # the value of another site may not have the shape that is needed
         return False
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpyro import handlers
 from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.distributions import (
@@ -17,6 +18,7 @@ from numpyro.distributions import (
     ExpandedDistribution,
     Independent,
     MaskedDistribution,
+    Unit,
     biject_to,
 )
 from numpyro.distributions.distribution import validation_enabled
@@ -71,7 +73,25 @@ def check_statement(msg: dict, *, inside: bool = False) -> None:
 def met(msg: dict, value: Any) -> Sample:
     """The sample statement in a message of NumPyro's, with the value that it gets."""
     plates = tuple((frame.dim, frame.size) for frame in msg["cond_indep_stack"])
-    return Sample(msg["name"], msg["fn"], value, msg["is_observed"], msg["scale"], plates, here())
+    fn = _fitting(msg["name"], msg["fn"], value) if msg["is_observed"] else msg["fn"]
+    return Sample(msg["name"], fn, value, msg["is_observed"], msg["scale"], plates, here())
+
+
+def _fitting(name: str, fn: Distribution, value: Any) -> Distribution:
+    """The distribution, expanded to an observed value of more entries: as many observations of one mean."""
+    if isinstance(fn, Unit):
+        return fn
+    if not isinstance(value, jax.Array) and np.asarray(value).dtype.kind not in "biuf":
+        raise DataError(f"site '{name}' is observed as {repr(value)[:60]}: expected numbers")
+    shape, expected = jnp.shape(value), fn.shape()
+    try:
+        together = jnp.broadcast_shapes(shape, expected)
+    except ValueError as error:
+        raise DataError(
+            f"the observation of site '{name}' has shape {shape}, and its distribution {expected}: make them fit"
+        ) from error
+    batch = together[: len(together) - fn.event_dim]
+    return fn if batch == fn.batch_shape else fn.expand(batch)
 
 
 def placeholder(fn: Distribution) -> jax.Array:
@@ -130,8 +150,33 @@ def run_step(
     """
     sites: list[Sample] = []
     with handlers.block(), handlers.seed(rng_seed=0), _Record(values, sites), validation_enabled(validate):
-        carry, output = step(carry, inputs)
-    return carry, output, sites
+        returned = step(carry, inputs)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        raise DataError(
+            f"the step of the scan returns {_described(returned)}: a step returns two things, the new carry and an output (or None)"
+        )
+    after, output = returned
+    old, new = jax.tree.structure(carry), jax.tree.structure(after)
+    if str(new) != str(old):
+        raise DataError(
+            f"the step of the scan returns a carry of structure {new}, but was given {old}: return the same"
+        )
+    for (path, before), leaf in zip(jax.tree.leaves_with_path(carry), jax.tree.leaves(after), strict=True):
+        if not _fits(jnp.shape(leaf), jnp.shape(before)):
+            raise DataError(
+                f"the step of the scan returns a carry of shape {jnp.shape(leaf)} at '{jax.tree_util.keystr(path)}', but was "
+                f"given {jnp.shape(before)}: return the same"
+            )
+    return after, output, sites
+
+
+def _described(returned: Any) -> str:
+    several = isinstance(returned, (tuple, list))
+    return f"{len(returned)} things" if several else f"one thing, {type(returned).__name__}"
+
+
+def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+    return len(shape) <= len(into) and all(n in (1, m) for n, m in zip(shape[::-1], into[::-1], strict=False))
 
 
 def scan_of(msg: dict) -> Scan:
@@ -144,11 +189,12 @@ def scan_of(msg: dict) -> Scan:
     if reverse:
         raise NotExactlySolvable("the scan runs backwards (reverse=True), which cannot be read: scan forwards")
     if length is None:
-        length = jnp.shape(jax.tree.leaves(inputs)[0])[0]
+        length = next((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(inputs) if jnp.shape(leaf)), None)
     for leaf in jax.tree.leaves(inputs):
         if jnp.shape(leaf)[:1] != (length,):
+            along = f" of length {length}" if length else ""
             raise DataError(
-                f"an input of the scan has shape {jnp.shape(leaf)}, expected a leading time axis of length {length}: "
+                f"an input of the scan has shape {jnp.shape(leaf)}, expected a leading time axis{along}: "
                 "give series of equal length. Where observations end before the covariates, the steps beyond are a forecast: fill "
                 "the observations up with NaN, missing values (np.pad(y.astype(float), (0, steps), constant_values=np.nan))"
             )

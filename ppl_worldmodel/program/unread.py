@@ -12,10 +12,11 @@ from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.gaps import check_gaps
-from ppl_worldmodel.program.intercept import Beginning, Intercept, Start, _arrays, _up_to_scan, starting_sites
+from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
 from ppl_worldmodel.program.read import Plan, System, examine
 from ppl_worldmodel.program.sites import run_step, scan_of
+from ppl_worldmodel.program.start import Start, arrays, starting_sites, up_to_scan
 from ppl_worldmodel.program.step import Step, take_apart
 from ppl_worldmodel.program.unknowns import gaps_of
 from ppl_worldmodel.program.whole import check_whole
@@ -53,18 +54,18 @@ def drawn_before(model: Callable, data: Mapping[str, Any], known: frozenset[str]
     One that enters the step itself, or an input of the scan, is a parameter: it is left out, and must be known.
     """
     outline: list[Any] = []
-    jax.eval_shape(lambda: outline.append(_up_to_scan(model, (), data, {})))
+    jax.eval_shape(lambda: outline.append(up_to_scan(model, (), data, {})))
     sites = {name: site for name, site in outline[0].sites.items() if not site.observed}
 
     def parts(*values: Any) -> tuple[list[Any], dict[str, list[Any]], list[Any]]:
         """The leaves of the first carry, what each observed site's density is computed from, and all else that the step sees."""
-        run = _up_to_scan(model, (), data, dict(zip(sites, values, strict=True)))
+        run = up_to_scan(model, (), data, dict(zip(sites, values, strict=True)))
         scan = scan_of(run.message)
         carry = jax.tree.map(jnp.zeros_like, scan.init)
         after, _, inside = run_step(scan.step, carry, jax.tree.map(lambda leaf: leaf[0], scan.inputs), {})
         rest = [after, scan.inputs, [(site.fn, site.value if site.observed else None, site.scale) for site in inside]]
-        seen = {name: _arrays((site.fn, site.value)) for name, site in run.sites.items() if site.observed}
-        return jax.tree.leaves(scan.init), seen, _arrays(rest)
+        seen = {name: arrays((site.fn, site.value)) for name, site in run.sites.items() if site.observed}
+        return jax.tree.leaves(scan.init), seen, arrays(rest)
 
     shapes = (jax.ShapeDtypeStruct(site.value.shape, site.value.dtype) for site in sites.values())
     leaves, seen, rest = dependence(parts, *shapes)

@@ -9,10 +9,10 @@ import numpy as np
 
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.afterwards import onwards
-from ppl_worldmodel.program.intercept import _up_to_scan, starting_sites
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.observations import at_every_step
 from ppl_worldmodel.program.sites import run_step, scan_of
+from ppl_worldmodel.program.start import starting_sites, up_to_scan
 
 
 class Fraction(NamedTuple):
@@ -82,7 +82,7 @@ def _observed(
 
     each_step  those of the step at every time, with it as the leading axis; else at the first time
     """
-    run = _up_to_scan(model, (), data, {})
+    run = up_to_scan(model, (), data, {})
     scan = scan_of(run.message)
 
     first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)

@@ -8,7 +8,7 @@ import pytest
 
 from ppl_worldmodel import gibbs, nuts
 from ppl_worldmodel.infer.exact import exact_engine
-from ppl_worldmodel.program.intercept import starting_sites
+from ppl_worldmodel.program.start import starting_sites
 
 from ..program import written_finite, written_gaussian
 from ..program.contract import draw_parameters

@@ -18,7 +18,7 @@ from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.ops.pytree import PytreeTrace
 from numpyro.primitives import Messenger
 
-from ppl_worldmodel.program.intercept import starting_sites
+from ppl_worldmodel.program.start import starting_sites
 
 CHANGED = "NumPyro's inner interface for scan has changed (see ppl_worldmodel/program/sites.py and intercept.py): "
 

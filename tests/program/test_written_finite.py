@@ -17,7 +17,7 @@ from numpyro.infer.util import initialize_model, log_density
 
 from ppl_worldmodel import marginalize, read
 from ppl_worldmodel.exact import FiniteState, finite
-from ppl_worldmodel.program.intercept import starting_sites
+from ppl_worldmodel.program.start import starting_sites
 
 from ..agreement import assert_logs_close, assert_probabilities_close
 from ..references.enumeration import enumerate_program

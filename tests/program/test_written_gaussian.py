@@ -16,7 +16,7 @@ from numpyro.infer.util import log_density
 from ppl_worldmodel import marginalize, read
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import LinearGaussian, gaussian
-from ppl_worldmodel.program.intercept import starting_sites
+from ppl_worldmodel.program.start import starting_sites
 
 from ..agreement import assert_covariances_close, assert_logs_close, assert_means_close
 from ..references.quadratic import ProgramMoments, solve_program
