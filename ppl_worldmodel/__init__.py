@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from ppl_worldmodel.infer.nuts import nuts
     from ppl_worldmodel.infer.smc import smc
     from ppl_worldmodel.infer.svi import svi
-    from ppl_worldmodel.program import given, marginalize, read, simulate
     from ppl_worldmodel.program.load import load
+    from ppl_worldmodel.program.marginalize import marginalize
+    from ppl_worldmodel.program.parameters import given
+    from ppl_worldmodel.program.read import read
+    from ppl_worldmodel.program.simulate import simulate
     from ppl_worldmodel.reports.report import report
 
 __version__ = "0.1.0"
