@@ -1,6 +1,7 @@
 """Programs and data that do not fit are told in words: whose fault it is, where, and what to do."""
 
 import importlib
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -109,12 +110,9 @@ def test_an_exception_inside_of_the_program_names_its_line() -> None:
 
 
 def test_an_exception_inside_of_a_reading_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> None:
-        raise KeyError("lost")
-
-    monkeypatch.setattr(importlib.import_module("ppl_worldmodel.program.read"), "take_apart", broken)
+    monkeypatch.setattr(importlib.import_module("ppl_worldmodel.program.read"), "take_apart", operator.truediv)
     with pytest.raises(
-        ReadingFault, match=r"a fault of ours, not of your program: KeyError: 'lost'\n.*\nreport"
+        ReadingFault, match=r"a fault of ours, not of your program: TypeError: unsupported operand.*\nwhere .*\nreport"
     ) as caught:
         read(stepping(walk), {"y": Y})
     assert told(caught.value) == (FAULT, str(caught.value))
