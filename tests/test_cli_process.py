@@ -1,5 +1,6 @@
 """Exit statuses, signals and what is left on the disk, of real processes."""
 
+import contextlib
 import json
 import os
 import random
@@ -56,11 +57,16 @@ def run(folder: Path, *arguments: str, **settings: Any) -> subprocess.CompletedP
     return done
 
 
+def listening() -> None:
+    """A job in the background starts with Ctrl-C ignored, and so do its children: these tests may be in one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(folder: Path, work: str) -> subprocess.Popen[str]:
     """A supervised process whose work has begun."""
     process = subprocess.Popen(
         [sys.executable, "-c", SUPERVISED.format(work=work)],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listening,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
@@ -77,7 +83,11 @@ def test_stopped(tmp_path: Path, number: signal.Signals, status: int, said: str,
     """Also while Python's lock is held, also as a terminal does it (a signal to all), and no half-written file is left."""
     process = start(tmp_path, work)
     (os.killpg if everyone and number == signal.SIGINT else os.kill)(process.pid, number)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == status
     assert stderr == f"{said}; no file is left half written\n"
     assert not list(tmp_path.iterdir())
@@ -175,7 +185,9 @@ def test_fifty_interrupts(tmp_path: Path) -> None:
     moments = random.Random(0)
     for number in range(50):
         what = ("check", "two_state_pomdp", "--known", "--fast") if number % 2 else ("calibrate", "two_state_pomdp")
-        process = subprocess.Popen([*COMMAND, *what], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [*COMMAND, *what], cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listening
+        )
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while not children.read_text():
             time.sleep(0.001)
