@@ -123,7 +123,7 @@ def agreement(found: Answer, copies: list[Answer], diffuse: bool) -> Digits:
     with np.errstate(invalid="ignore", over="ignore"):
         rounding, total = np.finfo(terms.dtype).eps * np.abs(terms).sum(), terms.sum()
         off = max(_far(copy.log_predictive.sum() - total).max() for copy in copies)
-        evidence = _digits((caution * off + rounding) / max(1.0, abs(total)))
+        evidence = _digits(float((caution * off + rounding) / max(1.0, abs(total))))
         each = [_far((copy.log_predictive - terms) / np.maximum(1.0, np.abs(terms))) for copy in copies]
         beliefs = []
         for kind, belief in enumerate(found.beliefs):
@@ -132,7 +132,7 @@ def agreement(found: Answer, copies: list[Answer], diffuse: bool) -> Digits:
         if found.smoothed is not None:
             beliefs.append(_distance(found.smoothed, [copy.smoothed for copy in copies if copy.smoothed is not None]))
     lost = caution * np.max([*each, *beliefs], axis=0) > 10.0**-ENOUGH
-    count = _digits(caution * np.max(beliefs)) if beliefs else np.inf
+    count = _digits(float(caution * np.max(beliefs))) if beliefs else np.inf
     return Digits(np.asarray(evidence), np.asarray(count), np.asarray(lost.argmax() if lost.any() else -1))
 
 

@@ -22,8 +22,8 @@ from jaxtyping import Array
 class Pair:
     """high + low, where low is at most half a unit in the last place of high."""
 
-    high: Array
-    low: Array
+    high: Any  # arrays; JAX also builds the tree with other leaves (shapes, names) where it tells of an error
+    low: Any
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -160,7 +160,9 @@ def test_the_place_is_told_with_its_series() -> None:
 def test_the_line_of_distances_is_the_largest_of_all_series() -> None:
     distance = np.array([[0.1, 0.4, 0.2], [0.3, 0.1, 0.25]])
     step = np.tile([2, 5, 6], 2)
-    found = Distances(step, distance.ravel(), 0.01 * distance.ravel(), "", 0.0, 1.0, np.repeat([0, 1], 3), ("0", "1"))
+    found = Distances(
+        step, distance.ravel(), 0.01 * distance.ravel(), "", 0.0, 1.0, series=np.repeat([0, 1], 3), names=("0", "1")
+    )
     drawn = line(found)
     assert drawn.step.tolist() == [2, 5, 6]
     assert drawn.distance.tolist() == [0.3, 0.4, 0.25]
