@@ -35,7 +35,7 @@ def model(y=None, num_steps=5):
 """
 # What is supervised: {work} is a Python expression.
 SUPERVISED = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from ppl_worldmodel.supervisor import supervised
 from ppl_worldmodel.writing import write_whole
@@ -45,6 +45,7 @@ def write(path):
     print("begun", flush=True)
     time.sleep(600)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with Ctrl-C ignored
 sys.exit(supervised(lambda: {work}))
 """
 HELD = "print('begun', flush=True) or __import__('re').match('(a+)+$', 'a' * 60 + 'b')"  # keeps Python's lock for ever
@@ -57,16 +58,11 @@ def run(folder: Path, *arguments: str, **settings: Any) -> subprocess.CompletedP
     return done
 
 
-def listening() -> None:
-    """A job in the background starts with Ctrl-C ignored, and so do its children: these tests may be in one."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def start(folder: Path, work: str) -> subprocess.Popen[str]:
     """A supervised process whose work has begun."""
     process = subprocess.Popen(
         [sys.executable, "-c", SUPERVISED.format(work=work)],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listening,
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
@@ -185,9 +181,7 @@ def test_fifty_interrupts(tmp_path: Path) -> None:
     moments = random.Random(0)
     for number in range(50):
         what = ("check", "two_state_pomdp", "--known", "--fast") if number % 2 else ("calibrate", "two_state_pomdp")
-        process = subprocess.Popen(
-            [*COMMAND, *what], cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listening
-        )
+        process = subprocess.Popen([*COMMAND, *what], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while not children.read_text():
             time.sleep(0.001)
