@@ -28,9 +28,8 @@ def check(hidden: Hidden) -> bool:
         assert any(name in text for name in program.refused), text
         body = inspect.getsource(operation.function).splitlines()[-1].strip()
         if operation.names:
-            assert f"hidden_nonlinearity.py:{inspect.getsourcelines(operation.function)[1] + 1} (`{body}`)" in text, (
-                text
-            )
+            line = inspect.getsourcelines(operation.function)[1] + 1
+            assert f"hidden_operations.py:{line} (`{body}`)" in text, text
         return True
     system = read(program.model, program.data, program.parameters)
     assert isinstance(system, LinearGaussian)
