@@ -1,5 +1,6 @@
 """Prior predictive draws: what a program's observed sites show when it runs forward on the inputs that it was given."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from numpyro.primitives import Messenger
 
 from ppl_worldmodel.program.missing import as_before
 from ppl_worldmodel.program.parameters import given
+
+WORTH_OPTIMISING = 2_000_000  # simulated numbers
 
 
 class _Draw(Messenger):
@@ -52,8 +55,9 @@ def forward(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, A
 def batches(run: Callable, names: list[str], key: Array, *, size: int, number: int) -> Iterator[dict[str, np.ndarray]]:
     """`number` times `size` runs side by side, {site: (run, ...)}."""
     keys = jax.random.split(key, (number, size))
-    # Compiled to be run a few times: optimising it would take longer than it saves.
     once = jax.jit(jax.vmap(lambda key: {name: run(key)[name] for name in names})).lower(keys[0])
-    some = once.compile({"xla_backend_optimization_level": 0})
+    # Short series are run a few times: optimising that would take longer than it saves.
+    numbers = sum(math.prod(each.shape) for each in once.out_info.values()) * number
+    some = once.compile({"xla_backend_optimization_level": int(numbers > WORTH_OPTIMISING)})
     for each in keys:
         yield {name: np.asarray(values) for name, values in some(each).items()}
