@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments  None: those of this process, which then does the work in a child process, so that it can be stopped at any time
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA reports slow compilation as an error of many lines
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     options.command_line = given
