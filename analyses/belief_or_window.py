@@ -23,7 +23,7 @@ from rich.table import Table
 
 from ppl_worldmodel import read, simulate
 from ppl_worldmodel.comparisons.baselines import baselines
-from ppl_worldmodel.comparisons.difference import difference
+from ppl_worldmodel.comparisons.paired_difference import difference
 from ppl_worldmodel.comparisons.sufficiency import sufficiency
 from ppl_worldmodel.exact import finite
 from ppl_worldmodel.models import three_state

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ppl_worldmodel import compare
-from ppl_worldmodel.comparisons.difference import difference
+from ppl_worldmodel.comparisons.paired_difference import difference
 from ppl_worldmodel.models import earthquakes, old_faithful
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"

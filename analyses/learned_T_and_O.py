@@ -21,10 +21,10 @@ from rich.table import Table
 
 from ppl_worldmodel import gibbs, simulate
 from ppl_worldmodel.comparisons.fit import fit
-from ppl_worldmodel.comparisons.recovery import contraction, recovery
+from ppl_worldmodel.files.writing import write_whole
+from ppl_worldmodel.identifiability.recovery import contraction, recovery
 from ppl_worldmodel.models import three_state
-from ppl_worldmodel.reports.recovery_figure import heat_map
-from ppl_worldmodel.writing import write_whole
+from ppl_worldmodel.reports.figures.recovery import heat_map
 
 LENGTHS = (50, 500, 5000, 50_000)
 SHOWN = 5000

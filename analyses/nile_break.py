@@ -25,8 +25,8 @@ from numpyro.contrib.control_flow import scan
 from rich.console import Console
 
 from ppl_worldmodel import compare
+from ppl_worldmodel.files.coordinate_labels import labelled
 from ppl_worldmodel.models import nile
-from ppl_worldmodel.program.labelled import labelled
 from ppl_worldmodel.reports.comparison_page import comparison_report
 
 FIRST_YEAR, BREAK = 1871, 1899

@@ -17,12 +17,12 @@ else:
 if TYPE_CHECKING:
     from ppl_worldmodel.checks.check import check
     from ppl_worldmodel.comparisons.compare import compare
+    from ppl_worldmodel.files.load import load
     from ppl_worldmodel.infer.exact import exact_engine
     from ppl_worldmodel.infer.gibbs import gibbs
     from ppl_worldmodel.infer.nuts import nuts
     from ppl_worldmodel.infer.smc import smc
     from ppl_worldmodel.infer.svi import svi
-    from ppl_worldmodel.program.load import load
     from ppl_worldmodel.program.marginalize import marginalize
     from ppl_worldmodel.program.parameters import given
     from ppl_worldmodel.program.read import read
@@ -37,7 +37,7 @@ _HOME = {
     "exact_engine": "infer.exact",
     "gibbs": "infer.gibbs",
     "given": "program.parameters",
-    "load": "program.load",
+    "load": "files.load",
     "marginalize": "program.marginalize",
     "nuts": "infer.nuts",
     "read": "program.read",

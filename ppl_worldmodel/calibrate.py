@@ -17,15 +17,15 @@ from jaxtyping import Array
 
 from ppl_worldmodel import memory
 from ppl_worldmodel.checks import calibration
-from ppl_worldmodel.comparisons.relabelling import permuted, relabelling
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState
-from ppl_worldmodel.infer.replicated import SAMPLERS, Fitted
+from ppl_worldmodel.infer.side_by_side import SAMPLERS, Fitted
+from ppl_worldmodel.labels.relabelling import permuted, relabelling
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.dotted import with_dotted_sites
 from ppl_worldmodel.program.read import Plan, examine, log_predictive, system_at
 from ppl_worldmodel.program.replay import replay
 from ppl_worldmodel.program.simulate import as_data, parameter_names, simulate
+from ppl_worldmodel.program.site_names import with_dotted_sites
 from ppl_worldmodel.provenance import provenance
 from ppl_worldmodel.questions import entries_of
 

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from ppl_worldmodel.cli import main as worldmodel
+from ppl_worldmodel.cli.main import main as worldmodel
 from ppl_worldmodel.terminal import out
 
 CALLS = (

@@ -1,5 +1,7 @@
 """What goes wrong in ways that a user can mend.  Each message says what was given, what was expected and what to do."""
 
+WRONG_CALL, FAULT = 2, 70  # exit statuses: what the user can mend; a fault of ours or of the machine
+
 
 class WorldModelError(Exception):
     """A call that cannot be answered as it was made. The command line prints the message and exits with status 2."""

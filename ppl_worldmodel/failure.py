@@ -13,16 +13,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ppl_worldmodel.errors import ProgramError, ReadingFault, WorldModelError
-from ppl_worldmodel.supervisor import FAULT
+from ppl_worldmodel.errors import FAULT, WRONG_CALL, ProgramError, ReadingFault, WorldModelError
+from ppl_worldmodel.provenance import provenance
 
-if TYPE_CHECKING:
-    from ppl_worldmodel.checks.verdict import Finding
-
-WRONG_CALL = 2
-_FAULT = "fault"
 _OF_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _IN_WORDS = ("No space left on device", "Disk quota exceeded", "RESOURCE_EXHAUSTED", "Out of memory")
 
@@ -68,22 +63,6 @@ def in_words() -> Iterator[None]:
         raise (ProgramError if status == WRONG_CALL else ReadingFault)(message) from error
 
 
-def row(what: str, error: BaseException) -> "Finding":
-    """A row of the table for an engine, or another part of the work, that failed; nothing about it is decided."""
-    from ppl_worldmodel.checks.verdict import Finding
-
-    status, message = told(error)
-    why = " ".join(line.strip() for line in message.splitlines()[:2])
-    nan = float("nan")
-    unit = _FAULT if status == FAULT else "refusal"
-    return Finding(what, "itself", "run", 0, "-", nan, nan, nan, nan, nan, unit, "undecided", f"failed: {why}")
-
-
-def by_fault(finding: "Finding") -> bool:
-    """Does this row tell of something that failed by a fault of ours or of the machine?"""
-    return finding.unit == _FAULT
-
-
 def of_machine(error: BaseException) -> bool:
     """Is the disk full, the memory used up, or the like?"""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_MACHINE):
@@ -122,8 +101,6 @@ def _fault(
     error: BaseException, frames: Sequence[FrameType], lines: Sequence[int], place: int | None, models: Sequence[str]
 ) -> str:
     """What to tell about a fault of ours, and what to report."""
-    from ppl_worldmodel.provenance import provenance
-
     ours = [f"{_short(f.f_code)}:{line}" for f, line in zip(frames, lines, strict=True) if _is_ours(f.f_code)]
     where = [" > ".join(ours[-6:]) or "outside of the package"]
     site = site_in(frames)

@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks import convergence
-from ppl_worldmodel.comparisons.aligned import in_one_labelling, posterior_mean
 from ppl_worldmodel.engines import ENGINES
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.exact import FiniteState, Structure
-from ppl_worldmodel.infer.axes import sites
-from ppl_worldmodel.program.load import Loaded
+from ppl_worldmodel.files.load import Loaded
+from ppl_worldmodel.infer.site_axes import sites
+from ppl_worldmodel.labels.aligned_results import in_one_labelling, posterior_mean
 from ppl_worldmodel.program.read import Plan, System
 
 Say = Callable[[str], None]

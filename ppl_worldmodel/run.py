@@ -18,17 +18,18 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
+from ppl_worldmodel.checks.failed import row
 from ppl_worldmodel.checks.prior_predictive import prior_predictive
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.comparisons.aligned import in_one_labelling
-from ppl_worldmodel.comparisons.learnable import learnable
 from ppl_worldmodel.engines import ENGINES, engines_at
-from ppl_worldmodel.errors import DataError, NotExactlySolvable
-from ppl_worldmodel.failure import WRONG_CALL, row, told
+from ppl_worldmodel.errors import WRONG_CALL, DataError, NotExactlySolvable
+from ppl_worldmodel.failure import told
+from ppl_worldmodel.files.coordinate_labels import labelled
+from ppl_worldmodel.files.load import Loaded
+from ppl_worldmodel.identifiability.learned import learnable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.nuts import nuts
-from ppl_worldmodel.program.labelled import labelled
-from ppl_worldmodel.program.load import Loaded
+from ppl_worldmodel.labels.aligned_results import in_one_labelling
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.simulate import parameter_names
 from ppl_worldmodel.program.unread import entries_unread

@@ -15,11 +15,11 @@ from numpyro.contrib.control_flow import scan
 from ppl_worldmodel import given, memory
 from ppl_worldmodel.calibrate import _ranked, calibrate, side_by_side
 from ppl_worldmodel.checks.calibration import fractional_ranks, thinning, uniformity
-from ppl_worldmodel.cli import main
+from ppl_worldmodel.cli.main import main
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.models import nile, two_state_pomdp
 
-from .test_cli import fails
+from .cli.test_check import fails
 
 SHORT: dict[str, Any] = {"replications": 150, "num_warmup": 20, "num_samples": 60, "arguments": {"num_steps": 20}}
 

@@ -15,7 +15,7 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_models_and_files_it_names_exist() -> None:
-    from ppl_worldmodel.catalogue import shipped
+    from ppl_worldmodel.files.catalogue import shipped
 
     for name in shipped():
         assert f"`{name}`" in README

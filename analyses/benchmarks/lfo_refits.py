@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ppl_worldmodel import simulate
-from ppl_worldmodel.comparisons.lfo import default_first, leave_future_out, refitted
+from ppl_worldmodel.comparisons.leave_future_out import default_first, leave_future_out, refitted
 from ppl_worldmodel.models import nile, two_state_pomdp
 from ppl_worldmodel.program.coordinates import coordinates
 from ppl_worldmodel.program.read import examine

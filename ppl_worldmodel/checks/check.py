@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 import ppl_worldmodel.checks as folder
-from ppl_worldmodel.checks import convergence, labels, parameters
+from ppl_worldmodel.checks import convergence, label_switching, parameters
 from ppl_worldmodel.checks.verdict import Finding, Findings
-from ppl_worldmodel.infer.tree import PARAMETERS
+from ppl_worldmodel.infer.result_tree import PARAMETERS
 
 
 def check(
@@ -34,7 +34,7 @@ def check(
         "tolerance": tolerance, "tolerance_sd": tolerance_sd, "converged": convergence.converged(candidate, against),
         "doubt": convergence.doubt(against) if against is not None else "",
     }  # fmt: skip
-    found: list[Finding] = [*labels.findings(candidate), *convergence.findings(candidate, against)]
+    found: list[Finding] = [*label_switching.findings(candidate), *convergence.findings(candidate, against)]
     if against is not None:
         for name in sorted(module.name for module in pkgutil.iter_modules(folder.__path__)):
             function = getattr(importlib.import_module(f"ppl_worldmodel.checks.{name}"), "findings", None)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
-from ppl_worldmodel.infer.tree import STATES
+from ppl_worldmodel.infer.result_tree import STATES
 
 RHAT, RHAT_APART, ESS_PER_CHAIN, PARETO_K = 1.01, 1.05, 100, 0.7
 ROUNDING = 1e-13  # relative: a probability that is always 1 may be computed as a little less

@@ -18,8 +18,8 @@ import numpy as np
 
 from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict
 from ppl_worldmodel.exact import Structure
-from ppl_worldmodel.infer.axes import Named, sites
-from ppl_worldmodel.program.prior_draws import batches, forward
+from ppl_worldmodel.infer.site_axes import Named, sites
+from ppl_worldmodel.program.prior_predictive import batches, forward
 
 SPREAD_FROM, RANKED_AMONG = 300, 1200  # simulated series
 ENOUGH = 20  # of those ranked, as far out as the observed one: then the test ends

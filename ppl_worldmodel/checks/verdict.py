@@ -52,7 +52,7 @@ class Findings(tuple):
     """Findings that print as a table."""
 
     def __repr__(self) -> str:
-        from ppl_worldmodel.reports.table import as_text
+        from ppl_worldmodel.checks.table import as_text
 
         return as_text(self)
 

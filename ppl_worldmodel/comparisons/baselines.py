@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Real
 from numpyro.distributions import Distribution, constraints
 
-from ppl_worldmodel.comparisons import autoregressions, windows
+from ppl_worldmodel.comparisons import autoregressions, window_models
 from ppl_worldmodel.errors import DataError
 
 Kind = Literal["categorical", "count", "real"]
@@ -70,9 +70,9 @@ def baselines(
             return autoregressions.reals(values, order=order, location=centre, scale=spread, actions=chosen)
         if kind == "count":
             prior = zip(values.T, centre.tolist(), spread.tolist(), strict=True)
-            each = [windows.counts(y, order=order, location=m, scale=s, actions=chosen) for y, m, s in prior]
+            each = [window_models.counts(y, order=order, location=m, scale=s, actions=chosen) for y, m, s in prior]
         else:
-            each = [windows.symbols(y, order=order, num_symbols=size, actions=chosen) for y in values.T]
+            each = [window_models.symbols(y, order=order, num_symbols=size, actions=chosen) for y in values.T]
         return np.sum(each, axis=0)
 
     return {f"window of {order}" if order else "independent draws": one(order) for order in orders}

@@ -7,7 +7,7 @@ learns freely what follows them. A window that foretells better says that the be
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.comparisons.difference import TELLS, Difference, difference
+from ppl_worldmodel.comparisons.paired_difference import TELLS, Difference, difference
 from ppl_worldmodel.comparisons.ranking import BARELY
 
 

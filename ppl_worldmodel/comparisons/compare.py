@@ -15,17 +15,17 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, from_dataset
+from ppl_worldmodel.checks.failed import row
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.comparisons.beside import apart, doubts, trust, without_names
+from ppl_worldmodel.comparisons.diagnostics import apart, doubts, trust, without_names
 from ppl_worldmodel.comparisons.fit import Fit, fit
-from ppl_worldmodel.comparisons.lfo import check_first, default_first
+from ppl_worldmodel.comparisons.leave_future_out import check_first, default_first
 from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
 from ppl_worldmodel.comparisons.score import EVIDENCE, Score, score, terms_of
-from ppl_worldmodel.comparisons.stateless import distribution_of, observed_series, stateless
+from ppl_worldmodel.comparisons.stateless_baselines import distribution_of, observed_series, stateless
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.failure import row
-from ppl_worldmodel.program.dotted import with_dotted_names, with_dotted_sites
 from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.site_names import with_dotted_names, with_dotted_sites
 from ppl_worldmodel.provenance import provenance
 
 Say = Callable[[str], None]
@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
     tree: xr.DataTree
 
     def __repr__(self) -> str:
-        from ppl_worldmodel.reports.comparison_table import as_text
+        from ppl_worldmodel.comparisons.table import as_text
 
         return as_text(self.tree)
 

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ppl_worldmodel.comparisons.aligned import LABELLING, aligned
-from ppl_worldmodel.comparisons.relabelling import Relabelling, relabelling
-from ppl_worldmodel.comparisons.state_axes import with_state_axes
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
+from ppl_worldmodel.labels.aligned_results import LABELLING, aligned
+from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
+from ppl_worldmodel.labels.state_axes import with_state_axes
 from ppl_worldmodel.program.coordinates import Coordinates, coordinates
 from ppl_worldmodel.program.read import Plan, System, examine
 

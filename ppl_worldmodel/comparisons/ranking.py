@@ -9,8 +9,8 @@ from arviz_stats import compare as stack
 from arviz_stats.utils import ELPDDataLFO
 from jaxtyping import Float
 
-from ppl_worldmodel.comparisons.difference import TELLS, Difference, difference, error_of_sum
-from ppl_worldmodel.comparisons.lfo import PARETO_K
+from ppl_worldmodel.comparisons.leave_future_out import PARETO_K
+from ppl_worldmodel.comparisons.paired_difference import TELLS, Difference, difference, error_of_sum
 from ppl_worldmodel.comparisons.score import Score
 
 BARELY = float(

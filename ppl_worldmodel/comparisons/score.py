@@ -7,15 +7,15 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ppl_worldmodel.comparisons.aligned import posterior_mean
-from ppl_worldmodel.comparisons.anneal import anneal
-from ppl_worldmodel.comparisons.bridge import Estimate, bridge
-from ppl_worldmodel.comparisons.criteria import Criteria, criteria
+from ppl_worldmodel.comparisons.bridge_sampling import Estimate, bridge
+from ppl_worldmodel.comparisons.data_annealing import anneal
 from ppl_worldmodel.comparisons.fit import Fit
-from ppl_worldmodel.comparisons.lfo import Scores, leave_future_out, refitted
-from ppl_worldmodel.comparisons.stateless import actions_of, observed_series
+from ppl_worldmodel.comparisons.information_criteria import Criteria, criteria
+from ppl_worldmodel.comparisons.leave_future_out import Scores, leave_future_out, refitted
+from ppl_worldmodel.comparisons.stateless_baselines import actions_of, observed_series
 from ppl_worldmodel.comparisons.sufficiency import Sufficiency, sufficiency
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
+from ppl_worldmodel.labels.aligned_results import posterior_mean
 from ppl_worldmodel.program.read import log_predictive, system_at
 
 EVIDENCE = ("bridge", "smc")

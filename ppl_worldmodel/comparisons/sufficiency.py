@@ -28,8 +28,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Real
 from scipy import stats
 
-from ppl_worldmodel.comparisons.directions import Directions, of_finite, of_gaussian
-from ppl_worldmodel.comparisons.history import Feature, coded, features
+from ppl_worldmodel.comparisons.history_features import Feature, coded, features
+from ppl_worldmodel.comparisons.predictive_scores import Directions, of_finite, of_gaussian
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState, LinearGaussian
 

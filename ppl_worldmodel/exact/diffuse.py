@@ -20,7 +20,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ppl_worldmodel.exact import kalman
-from ppl_worldmodel.exact.inverse import invert
+from ppl_worldmodel.exact.covariance_inverse import invert
 from ppl_worldmodel.exact.kalman import Belief, Corrected, Smoothed
 from ppl_worldmodel.exact.system import LinearGaussian
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ppl_worldmodel.exact.inverse import invert, pseudo_inverse
+from ppl_worldmodel.exact.covariance_inverse import invert, pseudo_inverse
 from ppl_worldmodel.exact.system import LinearGaussian
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.files.assemble import Data
 from ppl_worldmodel.files.columns import NO_VALUES, match
-from ppl_worldmodel.files.data import Data
+from ppl_worldmodel.files.load import Loaded
 from ppl_worldmodel.files.times import CERTAIN, check_order, gaps, label
-from ppl_worldmodel.program.load import Loaded
 
 
 class Arrays(NamedTuple):

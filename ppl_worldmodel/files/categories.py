@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.files.data import Data
-from ppl_worldmodel.program.whole import Fraction, first_fraction
+from ppl_worldmodel.files.assemble import Data
+from ppl_worldmodel.program.whole_numbers import Fraction, first_fraction
 
 
 def check_categories(model: Callable, data: Mapping[str, Any], file: Data) -> None:

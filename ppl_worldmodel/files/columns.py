@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.program.load import Loaded
+from ppl_worldmodel.files.load import Loaded
 
 TIME = "time"
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})

@@ -6,9 +6,9 @@ from typing import Any
 
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.files.arrays import read_arrays
+from ppl_worldmodel.files.assemble import Data, read_csv
 from ppl_worldmodel.files.columns import NO_VALUES
-from ppl_worldmodel.files.data import Data, read_csv
-from ppl_worldmodel.program.load import Loaded
+from ppl_worldmodel.files.load import Loaded
 
 ARRAYS = (".npz", ".nc", ".nc4", ".cdf")
 

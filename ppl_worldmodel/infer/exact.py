@@ -11,7 +11,7 @@ import xarray as xr
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState, finite
 from ppl_worldmodel.infer import beliefs as belief
-from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.proper import check_proper
 from ppl_worldmodel.program.read import log_predictive, read
 
@@ -46,7 +46,7 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
         beliefs = belief.of_system(system)
         check_proper(beliefs, REMEDY)
         _check_terms(terms)
-        return tree.build(
+        return result_tree.build(
             model=model,
             data=data,
             key=key,
@@ -55,7 +55,7 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
             algorithm="forward and backward recursion"
             if isinstance(system, FiniteState)
             else "Kalman filter and smoother",
-            question=tree.STATES,
+            question=result_tree.STATES,
             family=type(system).__name__,
             beliefs_from=belief.FROM_RECURSION,
             beliefs=beliefs,

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.infer import beliefs as belief
-from ppl_worldmodel.infer import tree
-from ppl_worldmodel.infer.blocked import chain, conjugate_families
+from ppl_worldmodel.infer import result_tree
+from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
 from ppl_worldmodel.infer.gibbs_states import gibbs_states
 from ppl_worldmodel.program.read import examine
 
@@ -53,9 +53,9 @@ def gibbs(
         sampled = time.perf_counter() - started
         beliefs, log_predictive = belief.of_parameter_draws(model, data, posterior)
         families = ", ".join(f"{name} {family.name}" for name, family in chosen.items())
-        return tree.build(
+        return result_tree.build(
             model=model, data=data, key=key, started=started, engine="gibbs",
-            algorithm=f"blocked Gibbs sampler: states, then {families}", question=tree.PARAMETERS,
+            algorithm=f"blocked Gibbs sampler: states, then {families}", question=result_tree.PARAMETERS,
             family=type(system).__name__, beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
             posterior=posterior, log_predictive=log_predictive, num_warmup=num_warmup, seconds_sampling=sampled,
             structure=system.structure,

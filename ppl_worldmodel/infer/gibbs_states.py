@@ -18,9 +18,9 @@ from jaxtyping import Int
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer import beliefs as belief
-from ppl_worldmodel.infer import connectivity, particle_gibbs, single_site, tree
+from ppl_worldmodel.infer import connectivity, particle_gibbs, result_tree, single_site
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
-from ppl_worldmodel.program.layout import Layout, layout
+from ppl_worldmodel.program.finite.latent_values import Layout, layout
 from ppl_worldmodel.program.read import Plan, examine
 from ppl_worldmodel.program.replay import replay_draws
 
@@ -85,9 +85,9 @@ def gibbs_states(
         beliefs = belief.of_state_draws("smoothed", states(values), num_states)
         size = sum(each.size * each.dtype.itemsize for each in values.values())
         beliefs |= with_prefixes(posteriors, lengths, steps, key_prefixes, num_states, bytes_each=2 * size)
-        result = tree.build(
+        result = result_tree.build(
             model=model, data=data, key=key, started=started, engine="gibbs",
-            algorithm=WHOLE_PATHS if starts is None else ONE_AT_A_TIME, question=tree.STATES,
+            algorithm=WHOLE_PATHS if starts is None else ONE_AT_A_TIME, question=result_tree.STATES,
             family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
             posterior=jax.tree.map(np.asarray, values), num_warmup=num_warmup, seconds_sampling=sampled,
             num_prefixes=len(lengths), structure=system.structure,

@@ -12,11 +12,11 @@ from numpyro.infer import MCMC, NUTS, init_to_median, init_to_sample
 from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
 from ppl_worldmodel.exact import FiniteState, Structure
 from ppl_worldmodel.infer import beliefs as belief
-from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer import result_tree
+from ppl_worldmodel.infer.initial_values import densest_of_prior
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
-from ppl_worldmodel.infer.starts import densest_of_prior
 from ppl_worldmodel.program.marginalize import marginalize
-from ppl_worldmodel.program.missing import observe
+from ppl_worldmodel.program.missing.masking import observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import Plan, System, read
 from ppl_worldmodel.program.replay import replay_draws
@@ -75,9 +75,9 @@ def nuts(
         sampled = time.perf_counter() - started
         beliefs, log_predictive = belief.of_parameter_draws(model, data, draws)
         system = read(model, data)
-        return tree.build(
+        return result_tree.build(
             model=model, data=data, key=key, started=started, engine="nuts",
-            algorithm="NUTS on the program with the states integrated out", question=tree.PARAMETERS,
+            algorithm="NUTS on the program with the states integrated out", question=result_tree.PARAMETERS,
             family=type(system).__name__, beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
             posterior=draws, sample_stats=_stats(mcmc), log_predictive=log_predictive,
             num_warmup=num_warmup, seconds_sampling=sampled, structure=system.structure,
@@ -131,9 +131,9 @@ def nuts(
         beliefs |= with_prefixes(
             posteriors, lengths, steps, key_prefixes, None, bytes_each=2 * paths.size * paths.itemsize
         )
-        return tree.build(
+        return result_tree.build(
             model=model, data=data, key=key, started=started, engine="nuts",
-            algorithm="NUTS on the states of the program as written", question=tree.STATES,
+            algorithm="NUTS on the states of the program as written", question=result_tree.STATES,
             family=family, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
             posterior=draws, sample_stats=stats, num_warmup=num_warmup, seconds_sampling=sampled,
             num_prefixes=len(lengths), structure=structure,

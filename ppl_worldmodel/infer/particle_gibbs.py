@@ -30,7 +30,7 @@ from ppl_worldmodel.infer.particles import draw, normalised
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.likelihood import log_density, probabilities
-from ppl_worldmodel.program.missing import Gaps, observe
+from ppl_worldmodel.program.missing.masking import Gaps, observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.sites import Sample, Scan, bare, is_delta
 from ppl_worldmodel.program.start import Start

@@ -22,12 +22,12 @@ from numpyro.distributions import Distribution, ExpandedDistribution, ImproperUn
 
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.finite.state_table import Table
+from ppl_worldmodel.program.gaussian.moments import stacked
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.likelihood import log_density, unmasked
-from ppl_worldmodel.program.moments import stacked
 from ppl_worldmodel.program.sites import Sample, bare
 from ppl_worldmodel.program.step import Step, Values
-from ppl_worldmodel.program.table import Table
 
 Summary = dict[str, Any]
 

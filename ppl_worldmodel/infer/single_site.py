@@ -21,9 +21,9 @@ from numpyro import handlers
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.infer import connectivity
-from ppl_worldmodel.program.layout import Layout
+from ppl_worldmodel.program.finite.latent_values import Layout
 from ppl_worldmodel.program.likelihood import log_prob
-from ppl_worldmodel.program.missing import observe
+from ppl_worldmodel.program.missing.masking import observe
 from ppl_worldmodel.program.parameters import given
 
 

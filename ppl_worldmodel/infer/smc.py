@@ -23,12 +23,12 @@ from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.exact import LinearGaussian, Structure
-from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.beliefs import borrowed, share_error
 from ppl_worldmodel.infer.particles import Pass, Summary, bootstrap
-from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import system_of
 from ppl_worldmodel.program.sites import Scan
@@ -72,7 +72,7 @@ def smc(
                 f"smc cannot draw the first state from {', '.join(map(repr, plan.start.sites))}: its density is flat or its "
                 "variance infinite; give it a proper distribution, or ask the exact engine"
             )
-        program = given(missing.observed_in(model, data, plan.gaps), parameters)
+        program = given(masking.observed_in(model, data, plan.gaps), parameters)
         names: list[str] = []
 
         @jax.jit
@@ -107,9 +107,9 @@ def smc(
         posterior = {name: np.asarray(value)[None].repeat(num_replicates, 0) for name, value in parameters.items()}
         posterior["last_state"] = last if several else last[:, 0]
         structure = system.structure if system is not None else Structure(factors=tuple(names))
-        return tree.build(
+        return result_tree.build(
             model=model, data=data, key=key, started=started, engine="smc",
-            algorithm="bootstrap particle filter, systematic resampling", question=tree.STATES,
+            algorithm="bootstrap particle filter, systematic resampling", question=result_tree.STATES,
             family=type(system).__name__ if system is not None else NOT_READ,
             beliefs_from=FROM_PARTICLES, beliefs=beliefs,
             posterior={name: values[:, None] for name, values in posterior.items()},

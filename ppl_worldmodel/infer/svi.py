@@ -23,10 +23,10 @@ from numpyro.infer.util import initialize_model, log_density, unconstrain_fn
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer import beliefs as belief
-from ppl_worldmodel.infer import tree
+from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.psis import psis
 from ppl_worldmodel.program.marginalize import marginalize
-from ppl_worldmodel.program.missing import observe
+from ppl_worldmodel.program.missing.masking import observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import examine
 from ppl_worldmodel.program.replay import replay_draws
@@ -76,15 +76,15 @@ def svi(
         if parameters is None:
             beliefs, log_predictive = belief.of_parameter_draws(model, data, posterior)
             told: Any = {
-                "question": tree.PARAMETERS,
+                "question": result_tree.PARAMETERS,
                 "beliefs_from": belief.FROM_PARAMETERS,
                 "log_predictive": log_predictive,
             }
         else:
             path = np.asarray(replay_draws(model, data, parameters, plan, posterior))
             beliefs = belief.of_state_draws("smoothed", path, None)
-            told = {"question": tree.STATES, "beliefs_from": belief.FROM_STATES}
-        return tree.build(
+            told = {"question": result_tree.STATES, "beliefs_from": belief.FROM_STATES}
+        return result_tree.build(
             model=model, data=data, key=key, started=started,
             engine="svi" if guide == "mean_field" else "svi_full_rank",
             algorithm=f"{guide.replace('_', '-')} Gaussian SVI ({_GUIDES[guide].__name__})",

@@ -18,9 +18,9 @@ from numpyro.distributions import Distribution, ImproperUniform, biject_to
 from numpyro.infer.util import constrain_fn, log_density, unconstrain_fn
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.intercept import Intercept
 from ppl_worldmodel.program.marginalize import with_factor
+from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.parameters import Collect
 from ppl_worldmodel.program.read import Plan, log_predictive
 from ppl_worldmodel.program.sites import Sample, bare, random_value
@@ -118,7 +118,7 @@ def coordinates(model: Callable, data: Mapping[str, Any], plan: Plan) -> Coordin
 def random_parameters(model: Callable, data: Mapping[str, Any], plan: Plan, key: Array) -> dict[str, Sample]:
     """A draw of every parameter from its prior (any value of its support where that is flat), in the order of sampling."""
     collect = Collect(None, None, set(plan.start.sites), key, draw=_prior_draw)
-    program = missing.observed_in(model, data, plan.gaps)
+    program = masking.observed_in(model, data, plan.gaps)
     with handlers.block(), collect:
         Intercept(program, plan.start, lambda scan, beginning: None)(**data)
     return collect.found
@@ -133,7 +133,7 @@ def computed_sites(
 ) -> dict[str, Array]:
     """What the program computes from its parameters alone (`numpyro.deterministic`), at given values of all of them."""
     collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
-    program = missing.observe(model) if missing.has_gaps(data) else model
+    program = masking.observe(model) if masking.has_gaps(data) else model
     with handlers.block(), collect:
         Intercept(program, plan.start, lambda scan, beginning: None)(**data)
     return {name: jnp.asarray(value) for name, value in collect.computed.items()}

@@ -11,7 +11,7 @@ from numpyro.ops.pytree import PytreeTrace
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program.afterwards import onwards, with_emissions
+from ppl_worldmodel.program.after_scan import onwards, with_emissions
 from ppl_worldmodel.program.sites import (
     Sample,
     Scan,

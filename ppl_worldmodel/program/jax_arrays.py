@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.errors import TracerArrayConversionError
 
-from ppl_worldmodel.program.afterwards import onwards
+from ppl_worldmodel.program.after_scan import onwards
 from ppl_worldmodel.program.sites import run_step, scan_of
 from ppl_worldmodel.program.start import up_to_scan
 

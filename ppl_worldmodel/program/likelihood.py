@@ -12,10 +12,10 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions.util import sum_rightmost
 
-from ppl_worldmodel.program import binomial
 from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.finite import binomial
+from ppl_worldmodel.program.finite.support import ends, moves
 from ppl_worldmodel.program.sites import Sample, bare
-from ppl_worldmodel.program.support import ends, moves
 
 
 def log_prob(fn: dist.Distribution, value: Any) -> Array:

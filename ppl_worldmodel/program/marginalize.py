@@ -10,8 +10,8 @@ import numpy as np
 import numpyro
 from jaxtyping import Array
 
-from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.read import Plan, System, examine, log_predictive, read_scan
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.start import starting_sites
@@ -40,7 +40,7 @@ def marginalize(model: Callable) -> Callable:
 
     def marginal(*args, **kwargs):
         arguments = _arguments(model, args, kwargs)
-        program = missing.observe(model) if missing.has_gaps(arguments) else model
+        program = masking.observe(model) if masking.has_gaps(arguments) else model
         return with_factor(model, plan_of(program, arguments), "log_predictive", log_predictive)(**arguments)
 
     return marginal
@@ -55,7 +55,7 @@ def with_factor(model: Callable, plan: Plan, name: str, of_system: Callable[[Sys
         def on_scan(scan: Scan, beginning: Beginning) -> None:
             terms.append(of_system(read_scan(scan, beginning, plan)))
 
-        observed = missing.observed_in(model, arguments, plan.gaps)
+        observed = masking.observed_in(model, arguments, plan.gaps)
         result = Intercept(observed, plan.start, on_scan)(**arguments)
         numpyro.factor(name, terms[0])
         return result

@@ -14,25 +14,25 @@ from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState, Form, LinearGaussian
 from ppl_worldmodel.failure import in_words
-from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.faults import Faults, faults_of, raise_faults, raise_nan
-from ppl_worldmodel.program.finite import read_finite
-from ppl_worldmodel.program.gaps import check_gaps
-from ppl_worldmodel.program.gaussian import improper, infinite, read_gaussian
-from ppl_worldmodel.program.independent import coupling, independent, sequences
+from ppl_worldmodel.program.finite.reachable_states import tabulate
+from ppl_worldmodel.program.finite.state_table import Table
+from ppl_worldmodel.program.finite.support import NeedsNumbers
+from ppl_worldmodel.program.finite.transition import read_finite
+from ppl_worldmodel.program.gaussian.linearity import NotLinear, check_linear
+from ppl_worldmodel.program.gaussian.matrices import improper, infinite, read_gaussian
+from ppl_worldmodel.program.independence import coupling, independent, sequences
 from ppl_worldmodel.program.intercept import Beginning, Intercept
-from ppl_worldmodel.program.linear import NotLinear, check_linear
-from ppl_worldmodel.program.missing import NO_GAPS, Gaps
+from ppl_worldmodel.program.missing import masking
+from ppl_worldmodel.program.missing.inputs import check_gaps
+from ppl_worldmodel.program.missing.masking import NO_GAPS, Gaps
+from ppl_worldmodel.program.missing.unknowns import check_before, check_unknown, gaps_of
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
-from ppl_worldmodel.program.reach import tabulate
 from ppl_worldmodel.program.sites import Sample, Scan
 from ppl_worldmodel.program.start import Start, starting_sites
 from ppl_worldmodel.program.step import Step, kind, take_apart
-from ppl_worldmodel.program.support import NeedsNumbers
-from ppl_worldmodel.program.table import Table
-from ppl_worldmodel.program.unknowns import check_before, check_unknown, gaps_of
-from ppl_worldmodel.program.whole import check_whole
+from ppl_worldmodel.program.validation import Faults, faults_of, raise_faults, raise_nan
+from ppl_worldmodel.program.whole_numbers import check_whole
 
 System = FiniteState | LinearGaussian
 
@@ -96,7 +96,7 @@ def _examine(model: Callable, arguments: dict[str, Any], parameters: Mapping[str
     check_gaps(model, arguments)
     check_whole(model, arguments)
     gaps = gaps_of(model, arguments)
-    program = missing.observed_in(model, arguments, gaps)
+    program = masking.observed_in(model, arguments, gaps)
     values = None if parameters is None else {name: _numbers(name, value) for name, value in parameters.items()}
     plan = Plan(starting_sites(program, arguments), gaps=gaps)
     check_before(gaps, plan.start.sites)
@@ -130,7 +130,7 @@ def _examine(model: Callable, arguments: dict[str, Any], parameters: Mapping[str
 
 def system_at(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan) -> System:
     """The system at parameters that JAX may be tracing: `read` without its checks, for use inside jit, vmap and grad."""
-    program = given(missing.observed_in(model, data, plan.gaps), parameters)
+    program = given(masking.observed_in(model, data, plan.gaps), parameters)
     systems: list[System] = []
 
     def on_scan(scan: Scan, beginning: Beginning) -> None:

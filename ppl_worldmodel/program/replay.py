@@ -10,15 +10,15 @@ from jax import lax
 from jaxtyping import Array
 from numpyro import handlers
 
-from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.batch import Batch
+from ppl_worldmodel.program.finite.state_table import Table
+from ppl_worldmodel.program.gaussian.moments import stacked
 from ppl_worldmodel.program.intercept import Beginning, Intercept
-from ppl_worldmodel.program.moments import stacked
+from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import Plan, system_of
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.step import Step, take_apart
-from ppl_worldmodel.program.table import Table
 
 SIDE_BY_SIDE = 5_000_000  # entries of draws that are replayed at a time
 
@@ -37,7 +37,7 @@ def replay(
     A finite state as its index, (*sequence, time); a Gaussian one as its vector, (*sequence, time, dim). Of a program that is not
     read `exactly`, what the carry holds after each step, (time, dim).
     """
-    program = given(missing.observed_in(model, data, plan.gaps), parameters)
+    program = given(masking.observed_in(model, data, plan.gaps), parameters)
     paths: list[Array] = []
 
     def on_scan(scan: Scan, beginning: Beginning) -> None:

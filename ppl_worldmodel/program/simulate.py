@@ -8,12 +8,12 @@ import jax
 from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
-from ppl_worldmodel.program import missing
 from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.missing import masking
+from ppl_worldmodel.program.missing.unknowns import gaps_of
 from ppl_worldmodel.program.parameters import Collect, given
 from ppl_worldmodel.program.sites import Scan, run_step
 from ppl_worldmodel.program.start import starting_sites, up_to_scan
-from ppl_worldmodel.program.unknowns import gaps_of
 
 
 def simulate(
@@ -86,7 +86,7 @@ def check_length(model: Callable, arguments: Mapping[str, Any]) -> None:
 
 def parameter_names(model: Callable, data: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the program's parameter sites; `data` are its keyword arguments."""
-    program = missing.observed_in(model, data, gaps_of(model, data))
+    program = masking.observed_in(model, data, gaps_of(model, data))
     start = starting_sites(program, data)
     names: list[str] = []
 

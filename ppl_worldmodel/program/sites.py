@@ -25,7 +25,7 @@ from numpyro.distributions.distribution import validation_enabled
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
-from ppl_worldmodel.program.lines import Line, here
+from ppl_worldmodel.program.jaxprs.source_lines import Line, here
 
 
 class Sample(NamedTuple):

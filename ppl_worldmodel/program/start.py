@@ -16,9 +16,9 @@ from numpyro.distributions import (
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program.afterwards import Afterwards, follow
-from ppl_worldmodel.program.around import check_around
-from ppl_worldmodel.program.dependence import dependence
+from ppl_worldmodel.program.after_scan import Afterwards, follow
+from ppl_worldmodel.program.jaxprs.dependence import dependence
+from ppl_worldmodel.program.outer_handlers import check_around
 from ppl_worldmodel.program.sites import (
     Sample,
     Scan,

@@ -12,8 +12,8 @@ from numpyro.distributions import Unit
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program.dependence import dependence
 from ppl_worldmodel.program.intercept import Beginning
+from ppl_worldmodel.program.jaxprs.dependence import dependence
 from ppl_worldmodel.program.likelihood import log_prob
 from ppl_worldmodel.program.sites import Sample, Scan, bare, run_step
 

@@ -9,17 +9,17 @@ import jax.numpy as jnp
 from numpyro import handlers
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program import missing
-from ppl_worldmodel.program.dependence import dependence
-from ppl_worldmodel.program.gaps import check_gaps
 from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.jaxprs.dependence import dependence
+from ppl_worldmodel.program.missing import masking
+from ppl_worldmodel.program.missing.inputs import check_gaps
+from ppl_worldmodel.program.missing.unknowns import gaps_of
 from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
 from ppl_worldmodel.program.read import Plan, System, examine
 from ppl_worldmodel.program.sites import run_step, scan_of
 from ppl_worldmodel.program.start import Start, arrays, starting_sites, up_to_scan
 from ppl_worldmodel.program.step import Step, take_apart
-from ppl_worldmodel.program.unknowns import gaps_of
-from ppl_worldmodel.program.whole import check_whole
+from ppl_worldmodel.program.whole_numbers import check_whole
 
 NOT_READ = "not read exactly"  # the family of such a program
 
@@ -31,7 +31,7 @@ def examine_or_plan(
     check_gaps(model, data)
     check_whole(model, data)
     gaps = gaps_of(model, data)
-    program = missing.observed_in(model, data, gaps)
+    program = masking.observed_in(model, data, gaps)
     plan = Plan(drawn_before(program, data, frozenset(parameters)), gaps=gaps)
     # `read` takes a site for a parameter that its first state cannot be computed from; here it is drawn if it was not given.
     if set(plan.start.sites) <= set(starting_sites(program, data).sites):
@@ -87,7 +87,7 @@ def taken_apart(
 
     def run() -> None:
         with handlers.block():
-            program = given(missing.observed_in(model, data, plan.gaps), parameters)
+            program = given(masking.observed_in(model, data, plan.gaps), parameters)
             Intercept(
                 program, plan.start, lambda scan, beginning: found.append((take_apart(scan, beginning), beginning))
             )(**data)

@@ -6,7 +6,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.infer.tree import PARAMETERS
+from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.reports.names import text
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Findings
-from ppl_worldmodel.reports.figures import Picture
-from ppl_worldmodel.reports.forest_figure import forest
-from ppl_worldmodel.reports.looks import looks
+from ppl_worldmodel.reports.figures.embedding import Picture
+from ppl_worldmodel.reports.figures.forest import forest
+from ppl_worldmodel.reports.figures.recovery import heat_map, map_labels
+from ppl_worldmodel.reports.figures.styles import looks
+from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import group, text, unpacked
 from ppl_worldmodel.reports.parameters import ParameterRow, draws_of, entries, parameter_rows
-from ppl_worldmodel.reports.recovery_figure import heat_map, map_labels
-from ppl_worldmodel.reports.rows import Number, shown
 
 ALONG_TIME = {"lag", "frequency"}  # dimensions of curves, which are no rows of a table
 

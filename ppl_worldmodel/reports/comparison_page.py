@@ -13,16 +13,16 @@ from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.verdict import Findings
 from ppl_worldmodel.comparisons.belief_or_window import belief_or_window
 from ppl_worldmodel.comparisons.ranking import Row, ahead
+from ppl_worldmodel.comparisons.table import LOO_WARNING
+from ppl_worldmodel.files.writing import write_whole
 from ppl_worldmodel.reports import comparison_learned
-from ppl_worldmodel.reports.comparison_figures import over_time, standing
-from ppl_worldmodel.reports.comparison_table import LOO_WARNING
-from ppl_worldmodel.reports.data_figures import data_figure
-from ppl_worldmodel.reports.looks import looks
+from ppl_worldmodel.reports.figures.comparison import over_time, standing
+from ppl_worldmodel.reports.figures.data import data_figure
+from ppl_worldmodel.reports.figures.responses import responses
+from ppl_worldmodel.reports.figures.styles import looks
+from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import group, joined, text, unpacked
 from ppl_worldmodel.reports.report import HERE, provenance, template
-from ppl_worldmodel.reports.response_figure import responses
-from ppl_worldmodel.reports.rows import Number, shown
-from ppl_worldmodel.writing import write_whole
 
 TELLING = 0.01  # a p-value of the sufficiency test below which the belief is said to lack something
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.infer.tree import PARAMETERS
+from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.reports.names import MINUS, NOTHING, group, number, text
 
 # Two numbers of different questions never stand in one row: at given parameters nothing is paid for learning them.

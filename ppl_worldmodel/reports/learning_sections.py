@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.comparisons.recovery import recovery
-from ppl_worldmodel.reports.figures import Picture
-from ppl_worldmodel.reports.looks import Look, called
+from ppl_worldmodel.identifiability.recovery import recovery
+from ppl_worldmodel.reports.figures.embedding import Picture
+from ppl_worldmodel.reports.figures.recovery import heat_map, map_labels
+from ppl_worldmodel.reports.figures.styles import Look, called
+from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import text
 from ppl_worldmodel.reports.parameters import learned
-from ppl_worldmodel.reports.recovery_figure import heat_map, map_labels
-from ppl_worldmodel.reports.rows import Number, shown
 
 EVER = Number("\N{INFINITY}", float("inf"))
 

@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks.convergence import diagnostics
-from ppl_worldmodel.infer.tree import PARAMETERS
+from ppl_worldmodel.infer.result_tree import PARAMETERS
+from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import group, text
-from ppl_worldmodel.reports.rows import Number, shown
 
 
 class ParameterRow(NamedTuple):

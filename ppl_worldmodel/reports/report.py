@@ -14,16 +14,16 @@ from markupsafe import Markup
 
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.verdict import Finding
+from ppl_worldmodel.files.writing import write_whole
 from ppl_worldmodel.reports import sections
 from ppl_worldmodel.reports.as_run import as_run
 from ppl_worldmodel.reports.engine_rows import engine_rows
+from ppl_worldmodel.reports.figures.styles import looks
+from ppl_worldmodel.reports.finding_rows import finding_rows
 from ppl_worldmodel.reports.learning_sections import learnable, recovered
-from ppl_worldmodel.reports.looks import looks
 from ppl_worldmodel.reports.names import group, joined, text, time_labels, unpacked
 from ppl_worldmodel.reports.parameters import given_rows, parameter_rows
-from ppl_worldmodel.reports.rows import finding_rows
 from ppl_worldmodel.reports.sentence import overall, sentence
-from ppl_worldmodel.writing import write_whole
 
 HERE = "ppl_worldmodel.reports"
 

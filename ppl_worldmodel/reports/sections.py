@@ -10,15 +10,15 @@ from ppl_worldmodel.checks.beliefs import kinds
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.beliefs import KINDS
 from ppl_worldmodel.program.unread import NOT_READ
-from ppl_worldmodel.reports.belief_figures import Drawn, Pair, belief_figure
-from ppl_worldmodel.reports.data_figures import Fixed, data_figure, fixed
-from ppl_worldmodel.reports.distance_figures import distance_figure, worst_series
-from ppl_worldmodel.reports.figures import Picture
-from ppl_worldmodel.reports.forest_figure import forest
-from ppl_worldmodel.reports.looks import Look, called
+from ppl_worldmodel.reports.figures.beliefs import Drawn, Pair, belief_figure
+from ppl_worldmodel.reports.figures.data import Fixed, data_figure, fixed
+from ppl_worldmodel.reports.figures.distances import distance_figure, worst_series
+from ppl_worldmodel.reports.figures.embedding import Picture
+from ppl_worldmodel.reports.figures.forest import forest
+from ppl_worldmodel.reports.figures.ranks import ranks
+from ppl_worldmodel.reports.figures.styles import Look, called
 from ppl_worldmodel.reports.names import group, text
 from ppl_worldmodel.reports.parameters import ParameterRow, entries, learned
-from ppl_worldmodel.reports.rank_figure import ranks
 
 Engines = Mapping[str, xr.DataTree]
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
-from ppl_worldmodel.reports.looks import called
+from ppl_worldmodel.reports.figures.styles import called
 from ppl_worldmodel.reports.names import joined, located, number, place
 
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}

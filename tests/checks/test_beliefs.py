@@ -10,7 +10,7 @@ from ppl_worldmodel import read, simulate
 from ppl_worldmodel.checks import beliefs
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState, LinearGaussian
-from ppl_worldmodel.infer.tree import PARAMETERS
+from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.models import nile, two_state_pomdp
 
 from . import trees

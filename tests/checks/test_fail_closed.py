@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from ppl_worldmodel import check
 from ppl_worldmodel.checks.check import closed
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.infer.tree import PARAMETERS, STATES
+from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 
 TIME, STATES_OF, CHAINS, DRAWS = 12, 3, 4, 400
 KINDS = ("predicted", "filtered", "smoothed")

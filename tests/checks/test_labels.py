@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ppl_worldmodel.checks.labels import findings
+from ppl_worldmodel.checks.label_switching import findings
 
 
 def result(unclear: float) -> xr.DataTree:

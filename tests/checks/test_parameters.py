@@ -7,7 +7,7 @@ import xarray as xr
 from ppl_worldmodel import check
 from ppl_worldmodel.checks import convergence, evidence, parameters
 from ppl_worldmodel.checks.check import as_dataset, from_dataset
-from ppl_worldmodel.infer.tree import PARAMETERS, STATES
+from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 
 
 def posterior(seed: int, *, shift: float = 0.0, widen: float = 1.0, engine: str = "nuts", **attributes) -> xr.DataTree:

@@ -6,8 +6,8 @@ import xarray as xr
 
 from ppl_worldmodel.checks import beliefs, convergence
 from ppl_worldmodel.infer.particles import Summary
+from ppl_worldmodel.infer.result_tree import STATES
 from ppl_worldmodel.infer.smc import of_replicates
-from ppl_worldmodel.infer.tree import STATES
 
 TIME, REPLICATES, PARTICLES = 30, 32, 2000
 COMMON = np.array([0.55, 0.45])

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ppl_worldmodel.exact import FiniteState, LinearGaussian, finite, gaussian
 from ppl_worldmodel.infer import beliefs as belief
-from ppl_worldmodel.infer.tree import STATES
+from ppl_worldmodel.infer.result_tree import STATES
 
 SEEN = ("log_likelihood", "observations")
 

@@ -19,9 +19,10 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from ppl_worldmodel.comparisons.anneal import anneal
-from ppl_worldmodel.comparisons.bridge import bridge
+from ppl_worldmodel.comparisons.bridge_sampling import bridge
+from ppl_worldmodel.comparisons.data_annealing import anneal
 from ppl_worldmodel.comparisons.fit import fit
+from ppl_worldmodel.files.load import default_data, load
 from ppl_worldmodel.models import (
     damped_oscillator,
     earthquakes,
@@ -31,7 +32,6 @@ from ppl_worldmodel.models import (
     three_state,
     two_state_pomdp,
 )
-from ppl_worldmodel.program.load import default_data, load
 
 from ..references import mixtures
 

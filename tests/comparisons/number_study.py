@@ -19,21 +19,21 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from ppl_worldmodel.comparisons import bridge
-from ppl_worldmodel.comparisons.difference import TELLS
+from ppl_worldmodel.comparisons import bridge_sampling
+from ppl_worldmodel.comparisons.paired_difference import TELLS
 from ppl_worldmodel.comparisons.ranking import BARELY
-from ppl_worldmodel.comparisons.relabelling import relabelling
+from ppl_worldmodel.labels.relabelling import relabelling
 from ppl_worldmodel.models import three_state
 from ppl_worldmodel.program.coordinates import coordinates
 from ppl_worldmodel.program.read import examine
 
-from .state_study import sampled, series
+from ..labels.state_study import sampled, series
 
 RIGHT, MOST, STEPS = 3, 4, 1000
 WARMUP, DRAWS, PROPOSED = 500, 1000, 1000
 
 
-def evidences(number: int, observed: np.ndarray, key: jax.Array, move_counts: float) -> list[bridge.Estimate]:
+def evidences(number: int, observed: np.ndarray, key: jax.Array, move_counts: float) -> list[bridge_sampling.Estimate]:
     """The log evidence of so many states, for each series; compiled once for all of them."""
     model = partial(three_state.model, num_states=number, num_obs=RIGHT, move_counts=move_counts)
     example = {"observations": observed[0]}
@@ -42,7 +42,9 @@ def evidences(number: int, observed: np.ndarray, key: jax.Array, move_counts: fl
     names = relabelling(model, example, system, plan, space)
     flatten = jax.jit(jax.vmap(jax.vmap(space.unconstrain)))
     ratios = jax.jit(
-        lambda data, components, points: bridge.log_ratios(coordinates(model, data, plan), components, points, names)
+        lambda data, components, points: bridge_sampling.log_ratios(
+            coordinates(model, data, plan), components, points, names
+        )
     )
     found = []
     key_chains, key_bridge = jax.random.split(key)
@@ -50,14 +52,14 @@ def evidences(number: int, observed: np.ndarray, key: jax.Array, move_counts: fl
         z = np.asarray(flatten(draws))
         fit, used = z[:, : DRAWS // 2].reshape(-1, space.size), z[:, DRAWS // 2 :: 2]
         key_fit, key_draw = jax.random.split(jax.random.fold_in(key_bridge, i))
-        components = bridge.proposal(space, fit, key_fit, names)
-        proposed = np.asarray(ratios(data, components, bridge.drawn_from(components, key_draw, PROPOSED)))
+        components = bridge_sampling.proposal(space, fit, key_fit, names)
+        proposed = np.asarray(ratios(data, components, bridge_sampling.drawn_from(components, key_draw, PROPOSED)))
         posterior = np.asarray(ratios(data, components, used.reshape(-1, space.size)))
-        found.append(bridge.bridged(posterior.reshape(used.shape[:2]), proposed))
+        found.append(bridge_sampling.bridged(posterior.reshape(used.shape[:2]), proposed))
     return found
 
 
-def winner(found: list[bridge.Estimate]) -> str:
+def winner(found: list[bridge_sampling.Estimate]) -> str:
     """The number of states of the largest evidence, or "cannot tell", by the rule of the table."""
     values = np.array([each.log_evidence for each in found])
     best, second = np.argsort(-values)[:2]

@@ -13,10 +13,10 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.checks.check import from_dataset
-from ppl_worldmodel.compare_command import kept, status
+from ppl_worldmodel.cli.compare import kept, status
 from ppl_worldmodel.comparisons import compare as module
-from ppl_worldmodel.comparisons.beside import doubts
 from ppl_worldmodel.comparisons.compare import compare
+from ppl_worldmodel.comparisons.diagnostics import doubts
 from ppl_worldmodel.comparisons.score import score
 from ppl_worldmodel.errors import DataError
 

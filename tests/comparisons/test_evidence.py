@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from ppl_worldmodel.comparisons.anneal import anneal
-from ppl_worldmodel.comparisons.bridge import bridge
+from ppl_worldmodel.comparisons.bridge_sampling import bridge
+from ppl_worldmodel.comparisons.data_annealing import anneal
 from ppl_worldmodel.comparisons.fit import fit
 from ppl_worldmodel.models import two_state_pomdp
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ppl_worldmodel.comparisons.bridge import Estimate
+from ppl_worldmodel.comparisons.bridge_sampling import Estimate
 from ppl_worldmodel.comparisons.compare import Comparison
-from ppl_worldmodel.comparisons.lfo import Scores
+from ppl_worldmodel.comparisons.leave_future_out import Scores
 from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
 from ppl_worldmodel.comparisons.score import Score
 

@@ -19,14 +19,14 @@ from numpyro.infer import MCMC, NUTS, init_to_sample
 from ppl_worldmodel.exact import FiniteState, finite, gaussian
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import smc as particles
-from ppl_worldmodel.infer.blocked import chain, conjugate_families
+from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
+from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 from ppl_worldmodel.infer.single_site import path_sampler
-from ppl_worldmodel.infer.tree import PARAMETERS, STATES
+from ppl_worldmodel.program.finite.latent_values import layout
 from ppl_worldmodel.program.intercept import Intercept
-from ppl_worldmodel.program.layout import layout
 from ppl_worldmodel.program.marginalize import with_factor
-from ppl_worldmodel.program.missing import observe
+from ppl_worldmodel.program.missing.masking import observe
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.read import System, examine, log_predictive, system_at, system_of
 from ppl_worldmodel.program.step import take_apart

@@ -4,8 +4,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ppl_worldmodel.files.data import Data, read_csv
-from ppl_worldmodel.program.load import Loaded
+from ppl_worldmodel.files.assemble import Data, read_csv
+from ppl_worldmodel.files.load import Loaded
 
 
 def loaded(model: Any, **columns: str) -> Loaded:

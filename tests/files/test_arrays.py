@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.files.data import Data
+from ppl_worldmodel.files.assemble import Data
 from ppl_worldmodel.files.read import read_data
 
 from .own import loaded, two

@@ -12,7 +12,7 @@ from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.files.categories import check_categories
-from ppl_worldmodel.program.whole import first_fraction
+from ppl_worldmodel.program.whole_numbers import first_fraction
 
 from .own import read
 

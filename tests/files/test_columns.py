@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.files.assemble import read_csv
 from ppl_worldmodel.files.columns import header_of
-from ppl_worldmodel.files.data import read_csv
 
 from .own import loaded, plain, read, two
 

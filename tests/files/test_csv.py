@@ -124,7 +124,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def read_dir(tmp_path: Path) -> None:
-    from ppl_worldmodel.files.data import read_csv
+    from ppl_worldmodel.files.assemble import read_csv
 
     from .own import loaded
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.files.data import read_csv
+from ppl_worldmodel.files.assemble import read_csv
 
 from ..references.csv_oracle import oracle
 from .faulty import OF_TABLE, OF_TEXT, faulty

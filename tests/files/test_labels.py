@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.files.labels import with_columns
-from ppl_worldmodel.reports.data_figures import data_figure
+from ppl_worldmodel.reports.figures.data import data_figure
 
 
 def result() -> xr.DataTree:

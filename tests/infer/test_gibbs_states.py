@@ -17,7 +17,7 @@ from ppl_worldmodel import gibbs
 from ppl_worldmodel.checks import convergence
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.infer.gibbs_states import ONE_AT_A_TIME, WHOLE_PATHS, single_site_connects
-from ppl_worldmodel.program.layout import layout
+from ppl_worldmodel.program.finite.latent_values import layout
 from ppl_worldmodel.program.read import examine
 
 from ..references.enumeration import ProgramBeliefs, enumerate_program

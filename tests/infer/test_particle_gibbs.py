@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.infer.particle_gibbs import path_sampler
-from ppl_worldmodel.program.layout import layout
+from ppl_worldmodel.program.finite.latent_values import layout
 from ppl_worldmodel.program.read import examine
 
 Y = np.array([0.0, 1.0, np.nan, 1.0, 0.0, 1.0])

@@ -14,9 +14,9 @@ from scipy import stats
 
 from ppl_worldmodel.checks import beliefs as belief_check
 from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
+from ppl_worldmodel.files.load import Loaded
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.infer.smc import smc
-from ppl_worldmodel.program.load import Loaded
 from ppl_worldmodel.questions import answering_unread, asked_at
 
 KEY = jax.random.key(4)

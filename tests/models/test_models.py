@@ -15,10 +15,10 @@ from numpyro.infer.util import log_density
 from scipy.linalg import expm
 
 from ppl_worldmodel import marginalize, nuts, read, simulate
-from ppl_worldmodel.catalogue import catalogue, shipped
 from ppl_worldmodel.exact import finite
+from ppl_worldmodel.files.catalogue import catalogue, shipped
+from ppl_worldmodel.files.load import default_data, load
 from ppl_worldmodel.models import damped_oscillator, left_to_right, old_faithful, three_state
-from ppl_worldmodel.program.load import default_data, load
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -17,12 +17,7 @@ from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 from ppl_worldmodel.program.read import System
 
-from ..agreement import (
-    assert_covariances_close,
-    assert_logs_close,
-    assert_means_close,
-    assert_probabilities_close,
-)
+from ..agreement import assert_covariances_close, assert_logs_close, assert_means_close, assert_probabilities_close
 from ..references import dense, paths
 
 

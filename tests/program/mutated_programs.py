@@ -24,7 +24,7 @@ import numpy as np
 import ppl_worldmodel.models as shipped
 from ppl_worldmodel import read
 from ppl_worldmodel.errors import WorldModelError
-from ppl_worldmodel.program.load import default_data, load
+from ppl_worldmodel.files.load import default_data, load
 from ppl_worldmodel.program.read import log_predictive
 
 from . import examples

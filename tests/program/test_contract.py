@@ -13,16 +13,11 @@ import pytest
 from ppl_worldmodel import read
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState
-from ppl_worldmodel.program.load import Loaded, default_data, load, shipped
+from ppl_worldmodel.files.load import Loaded, default_data, load, shipped
 from ppl_worldmodel.program.read import System
 
 from ..references import dense
-from .contract import (
-    assert_density_along_random_paths,
-    assert_finite_beliefs,
-    assert_gaussian_beliefs,
-    draw_parameters,
-)
+from .contract import assert_density_along_random_paths, assert_finite_beliefs, assert_gaussian_beliefs, draw_parameters
 
 every_model = pytest.mark.parametrize("name", shipped())
 

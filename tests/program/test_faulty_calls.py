@@ -14,9 +14,9 @@ from numpyro.contrib.control_flow import scan
 from scipy.stats import multivariate_normal
 
 from ppl_worldmodel import read
-from ppl_worldmodel.errors import DataError, ProgramError, ReadingFault
+from ppl_worldmodel.errors import FAULT, DataError, ProgramError, ReadingFault
 from ppl_worldmodel.exact import gaussian
-from ppl_worldmodel.failure import FAULT, told
+from ppl_worldmodel.failure import told
 
 Y = np.array([0.3, -0.2, 0.5])
 

@@ -15,7 +15,7 @@ from numpyro.contrib.control_flow import scan
 from numpyro.infer.util import log_density
 
 from ppl_worldmodel import marginalize, read
-from ppl_worldmodel.cli import main
+from ppl_worldmodel.cli.main import main
 from ppl_worldmodel.exact import gaussian
 from ppl_worldmodel.program.jax_arrays import as_program_takes
 

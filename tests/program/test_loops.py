@@ -14,10 +14,10 @@ from numpyro.contrib.control_flow import scan
 from ppl_worldmodel import read
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact import gaussian
-from ppl_worldmodel.program.affine import prove
-from ppl_worldmodel.program.element_labels import element_labels
-from ppl_worldmodel.program.element_rules import MIXED
-from ppl_worldmodel.program.entries import COMPUTED, MOVED, Entries
+from ppl_worldmodel.program.jaxprs.affine import prove
+from ppl_worldmodel.program.jaxprs.element_dependence import element_labels
+from ppl_worldmodel.program.jaxprs.element_rules import MIXED
+from ppl_worldmodel.program.jaxprs.entry_dependence import COMPUTED, MOVED, Entries
 
 from ..agreement import assert_logs_close
 

@@ -14,12 +14,7 @@ from ppl_worldmodel import read
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 
 from ..references import dense
-from .contract import (
-    assert_density_along_random_paths,
-    assert_finite_beliefs,
-    assert_gaussian_beliefs,
-    draw_parameters,
-)
+from .contract import assert_density_along_random_paths, assert_finite_beliefs, assert_gaussian_beliefs, draw_parameters
 
 rng = np.random.default_rng(0)
 STEPS = 6

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.infer.beliefs import FROM_RECURSION, FROM_STATES
-from ppl_worldmodel.infer.tree import STATES
+from ppl_worldmodel.infer.result_tree import STATES
 
 from . import trees
 

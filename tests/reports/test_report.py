@@ -258,7 +258,7 @@ def test_a_failure_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("ppl_worldmodel.writing.os.replace", full)
+    monkeypatch.setattr("ppl_worldmodel.files.writing.os.replace", full)
     with pytest.raises(OSError, match="no space left"):
         report(trees.finite_known(), path)
     assert path.read_text() == "old"

@@ -7,7 +7,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check
 from ppl_worldmodel.infer.beliefs import FROM_PARAMETERS, FROM_RECURSION, FROM_STATES
-from ppl_worldmodel.infer.tree import PARAMETERS, STATES
+from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 
 STEPS = 20
 KINDS = ("filtered", "smoothed")

@@ -1,0 +1,205 @@
+"""What does an engine's result say once its states have the names of a reference?  The same DataTree, relabelled draw by draw.
+
+The group `alignment` holds how: `order` (chain, draw, state), the state of the original draw that got each name, so that nothing
+is lost; `margin` (chain, draw), the cost of the next best naming in nats; `reference` (step, state), the occupancies aligned to.
+Its attributes tell how the chains switched, and R-hat before and after.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from ppl_worldmodel.infer.beliefs import of_parameter_draws
+from ppl_worldmodel.infer.result_tree import PARAMETERS
+from ppl_worldmodel.labels.alignment import Alignment, align, occupancies, relabelled
+from ppl_worldmodel.labels.factor_signs import Signs, described, signed, signs, smoothed_means, with_signs
+from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
+from ppl_worldmodel.labels.state_axes import with_state_axes
+from ppl_worldmodel.program.coordinates import computed_sites, coordinates
+from ppl_worldmodel.program.read import Plan, examine
+from ppl_worldmodel.program.simulate import parameter_names
+
+LABELLING = "states have one name in all draws"  # attribute of a result that is relabelled, or needs not be
+
+
+def aligned(
+    result: xr.DataTree,
+    model: Callable,
+    data: Mapping[str, Any],
+    plan: Plan,
+    names: Relabelling,
+    reference: Mapping[str, Any] | xr.DataTree | None = None,
+) -> xr.DataTree:
+    """The result of an engine that learned parameters, with its draws and beliefs relabelled.
+
+    reference  parameter values, or another result that was aligned, whose names are taken; None: those the draws settle on
+    """
+    posterior = result["posterior"].to_dataset()
+    draws = {name: posterior[name].values for name in names.axes}
+    occupied = occupancies(model, data, plan, draws)
+    told = align(occupied, _reference(reference, model, data, plan), pivot=_pivot(result))
+    moved = {name: relabelled(draws[name], told.order, axes) for name, axes in names.axes.items()}
+    others = [str(name) for name in posterior.data_vars if name not in names.axes]
+    changed = moved | _computed(model, data, plan, moved, others)
+    found = result.copy()
+    found["posterior"] = xr.DataTree(
+        posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
+    )
+    beliefs = of_parameter_draws(model, data, moved)[0]
+    found["beliefs"] = xr.DataTree(xr.Dataset(beliefs, attrs=result["beliefs"].attrs))
+    found["alignment"] = xr.DataTree(_described(told, draws, moved))
+    return found
+
+
+def signed_alike(
+    result: xr.DataTree,
+    model: Callable,
+    data: Mapping[str, Any],
+    plan: Plan,
+    free: Signs,
+    reference: Mapping[str, Any] | xr.DataTree | None = None,
+) -> xr.DataTree:
+    """The result of an engine that learned parameters, with the signs of its factors those of the reference in every draw.
+
+    reference  as for `aligned`
+    """
+    posterior = result["posterior"].to_dataset()
+    names = parameter_names(model, data)
+    draws = {name: posterior[name].values for name in names}
+    known = None
+    if isinstance(reference, xr.DataTree):
+        known = reference["alignment"].to_dataset()["reference"].values
+    elif reference is not None:
+        known = smoothed_means(model, data, plan, reference, lead=0)
+    told = signed(model, data, plan, draws, known, pivot=_pivot(result))
+    moved = with_signs(draws, free, told.sign)
+    changed = moved | _computed(
+        model, data, plan, moved, [str(name) for name in posterior.data_vars if name not in moved]
+    )
+    found = result.copy()
+    found["posterior"] = xr.DataTree(
+        posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
+    )
+    found["beliefs"] = xr.DataTree(xr.Dataset(of_parameter_draws(model, data, moved)[0], attrs=result["beliefs"].attrs))
+    said = described(told).assign_attrs(rhat_before=worst_rhat(draws), rhat_after=worst_rhat(moved))
+    found["alignment"] = xr.DataTree(said)
+    return found
+
+
+def in_one_labelling(
+    model: Callable, data: Mapping[str, Any], results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
+) -> dict[str, xr.DataTree]:
+    """The results of several engines with the same names of the states, or signs of the factors, if the program leaves these
+    open, and with the axes of the states named in their posteriors. Those that are relabelled already stay as they are, and lend
+    their names to the others.
+
+    truth  parameter values whose names are taken; None: those of the first engine that learned parameters
+    """
+    system, plan = examine(model, data)
+    space = coordinates(model, data, plan)
+    names, free = relabelling(model, data, system, plan, space), signs(model, data, system, plan, space)
+    found: dict[str, xr.DataTree] = {}
+    told = [result for result in results.values() if "alignment" in result.children]
+    reference: Mapping[str, Any] | xr.DataTree | None = told[0] if told and truth is None else truth
+    for name, result in results.items():
+        learned = result.attrs["question"] == PARAMETERS and (free or (names is not None and names.exchangeable))
+        if learned and "alignment" not in result.children:
+            if free is not None:
+                result = signed_alike(result, model, data, plan, free, reference)
+            elif names is not None:
+                result = aligned(result, model, data, plan, names, reference)
+        reference = result if learned and reference is None else reference
+        found[name] = result if "labelling" in result.attrs else with_state_axes(result, names).copy()
+        found[name].attrs["labelling"] = LABELLING
+    return found
+
+
+def posterior_mean(
+    model: Callable, data: Mapping[str, Any], result: xr.DataTree, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The posterior mean of each parameter, of draws in which every state has one name: relabelled first where they are not yet.
+
+    A mean over draws that call the same state by different names is near none of them.
+    names  of the program's parameters (and not of what it computes from them)
+    """
+    if not names:
+        return {}
+    if "labelling" not in result.attrs:
+        result = in_one_labelling(model, data, {"it": result}, None)["it"]
+    posterior = result["posterior"].to_dataset()
+    return {name: posterior[name].mean(("chain", "draw")).values for name in names}
+
+
+def _computed(
+    model: Callable, data: Mapping[str, Any], plan: Plan, draws: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """What the program computes from its parameters (`numpyro.deterministic`), anew at every draw (chain, draw, ...)."""
+    if not names:
+        return {}
+
+    def one(parameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        sites = computed_sites(model, data, plan, parameters)
+        return {name: sites[name] for name in names}
+
+    lead = next(iter(draws.values())).shape[:2]
+    flat = {name: jnp.asarray(values.reshape(-1, *values.shape[2:])) for name, values in draws.items()}
+    found = jax.jit(lambda flat: jax.lax.map(one, flat, batch_size=100))(flat)
+    return {name: np.asarray(values).reshape(*lead, *values.shape[1:]) for name, values in found.items()}
+
+
+def _reference(
+    reference: Mapping[str, Any] | xr.DataTree | None, model: Callable, data: Mapping[str, Any], plan: Plan
+) -> np.ndarray | None:
+    if reference is None:
+        return None
+    if isinstance(reference, xr.DataTree):
+        return reference["alignment"].to_dataset()["reference"].values
+    return occupancies(model, data, plan, reference, lead=0)
+
+
+def _pivot(result: xr.DataTree) -> tuple[int, int]:
+    """The draw of the highest likelihood."""
+    if "log_likelihood" not in result.children:
+        return 0, 0
+    terms = result["log_likelihood"].to_dataset()["log_predictive"].values
+    total = terms.reshape(*terms.shape[:2], -1).sum(axis=-1)
+    chain, draw = np.unravel_index(int(total.argmax()), total.shape)
+    return int(chain), int(draw)
+
+
+def _described(told: Alignment, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> xr.Dataset:
+    rivals, counts = np.unique(
+        told.rival.reshape(-1, 2)[told.margin.ravel() <= np.median(told.margin)], axis=0, return_counts=True
+    )
+    return xr.Dataset(
+        {
+            "order": (("chain", "draw", "state"), told.order),
+            "margin": (("chain", "draw"), told.margin),
+            "reference": (("step", "state"), told.reference),
+        },
+        attrs={
+            "labellings": told.labellings,
+            "switches": told.switches,
+            "unclear": told.unclear,
+            "rivals": rivals[counts.argmax()].tolist(),
+            "rhat_before": worst_rhat(before),
+            "rhat_after": worst_rhat(after),
+        },
+    )
+
+
+def worst_rhat(draws: Mapping[str, np.ndarray]) -> float:
+    """The largest R-hat of any entry that varies; NaN with a single chain."""
+    found = []
+    for values in draws.values():
+        flat = values.reshape(*values.shape[:2], -1)
+        varying = flat[..., flat.std(axis=(0, 1)) > 0]
+        if varying.shape[-1]:
+            array = xr.DataArray(varying, dims=("chain", "draw", "entry"))
+            found.append(float(array.azstats.rhat().max()))
+    return max(found, default=float("nan"))

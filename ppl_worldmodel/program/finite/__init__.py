@@ -1,0 +1,1 @@
+"""Finite states: their tables, transition probabilities, and supports."""

@@ -1,0 +1,1 @@
+"""Abstract interpretation of jaxprs: affinity, dependence, separation, and source lines."""
