@@ -1,11 +1,11 @@
-"""How much history does a belief replace?  A filter against windows of the last 0, 1, 2, 3, 4 observations.
+"""Belief against window of history: a filter against windows of the last 0, 1, 2, 3, 4 observations.
 
-The question.  A window of history is the easy state: the last k observations, and a table of what followed them. A belief keeps
-two numbers here and has seen everything. In nats a step, what does the belief foretell that no window does, and how long a series
-does a window need to find what it can?
+The question.  A window of history is the simplest state: the last k observations, and a table of what followed them. A belief keeps
+two numbers here and has seen the whole past. How many nats a step does the belief gain over every window, and how long a series
+does a window need to learn what it can?
 
-The finding.  A longer window knows more and learns slower: it has 3^(k+1) entries to fill. Of a few hundred steps the window of one
-observation makes most, of a few thousand that of two, of ten thousand that of three; none of them reaches the belief, whose
+The finding.  A longer window knows more and learns slower: it has 3^(k+1) entries to fill. With a few hundred steps the window of
+one observation is best, with a few thousand that of two, with ten thousand that of three; none of them reaches the belief, whose
 advantage over the best window shrinks but stays (0.06 nats a step after 500 steps, 0.013 after 20 000). The belief at the true
 parameters passes the test of sufficiency; the belief of a chain that moves faster than the true one does not.
 
@@ -36,14 +36,14 @@ def main(out: str | Path = "out/belief_or_window", num_steps: int = 20_000, seed
     """Score the belief and the windows on one long simulated series; returns the path of the figure."""
     truth = three_state.truth
     series = np.asarray(simulate(three_state.model, truth, jax.random.key(seed), num_steps=num_steps)["observation"])
-    system = read(three_state.model, {"observations": series}, truth)
+    system = read(three_state.model, {"observations": series}, truth).system
     belief = np.asarray(finite.filter(system).log_predictive)
     windows = baselines(series, kind="categorical", orders=ORDERS, num_symbols=3)
 
     lengths = np.unique(np.geomspace(50, num_steps, 9).astype(int))
     lost = {name: np.cumsum(belief - terms)[lengths - 1] / lengths for name, terms in windows.items()}
     best = [min(lost, key=lambda name: lost[name][i]) for i in range(lengths.size)]
-    heading = "nats a step that a window of so many observations lacks to the belief"
+    heading = "nats a step by which a window of so many observations is behind the belief"
     table = Table("steps", *map(str, ORDERS), "best", title=heading, title_justify="left")
     for i, length in enumerate(lengths):
         table.add_row(f"{length:,}", *(f"{lost[name][i]:.4f}" for name in windows), str(list(windows).index(best[i])))
@@ -54,10 +54,10 @@ def main(out: str | Path = "out/belief_or_window", num_steps: int = 20_000, seed
     half = num_steps // 2
     for name, terms in windows.items():
         late = difference(belief[half:], terms[half:])
-        assert late.total > 2 * late.error, f"the belief foretells better than the {name}, in the second half, too"
+        assert late.total > 2 * late.error, f"the belief predicts better than the {name}, in the second half, too"
 
     right = sufficiency(system, series)
-    faster = read(three_state.model, {"observations": series}, truth | {"T": 0.5 * truth["T"] + 0.5 / 3})
+    faster = read(three_state.model, {"observations": series}, truth | {"T": 0.5 * truth["T"] + 0.5 / 3}).system
     wrong = sufficiency(faster, series)
     Console().print(
         f"sufficient? the belief at the truth: p = {right.p:.2g}; of a chain that moves too fast: p = {wrong.p:.2g}"

@@ -1,4 +1,4 @@
-"""What should one believe about a hidden state while its observations come in, and what once they are all in?
+"""Filtered and smoothed beliefs over time: what is believed while observations come in, and once they are all in.
 
 The question.  Two hidden states, sticky (T), an ambiguous sensor (O), fifty steps. One figure shows the
 hidden state, the observations, and the probability of state 1 over time: filtered, p(s_t | o_1:t), which is
@@ -7,8 +7,8 @@ is over.
 
 The finding.  Neither follows every observation: one that contradicts the recent past moves the belief a
 little, several in a row turn it. The filtered belief turns late, because it waits for the evidence; the
-smoothed belief turns near the right time, because it has seen what came after. At the last step there is no
-after, and the two are the same. Over a long series the filter guesses the state right in about 79 steps of
+smoothed belief turns near the right time, because it has seen what came after. At the last step nothing
+comes after, and the two are the same. Over a long series the filter guesses the state right in about 79 steps of
 100, the smoother in 84, the last observation alone in 75, and the Brier score (mean squared distance
 between probability and truth) orders them in the same way. So do not score a filter with a smoother's
 beliefs: they know the future.
@@ -56,14 +56,14 @@ def main(
 
     drawn = simulate(model, truth, key_drawn, num_steps=num_steps)
     observations, states = np.asarray(drawn["observation"]), np.asarray(drawn["state"])
-    system = read(model, {"observations": observations}, truth)
+    system = read(model, {"observations": observations}, truth).system
     beliefs, past = finite.filter(system), finite.smooth(system)
 
     np.testing.assert_allclose(beliefs.filtered, by_hand(observations, truth["T"], truth["O"]), rtol=1e-10)
     np.testing.assert_allclose(past.smoothed[-1], beliefs.filtered[-1], rtol=1e-10)
 
     scored = simulate(model, truth, key_scored, num_steps=num_scored)
-    long_system = read(model, {"observations": scored["observation"]}, truth)
+    long_system = read(model, {"observations": scored["observation"]}, truth).system
     long_beliefs = finite.smooth(long_system)
     last_only = truth["O"][:, np.asarray(scored["observation"])].T
     probabilities = {

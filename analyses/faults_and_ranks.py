@@ -1,12 +1,12 @@
-"""Which faults of a posterior does calibration see, and in which quantity?
+"""Simulation-based calibration of faulty posteriors: which faults it finds, and in which quantity.
 
 The question.  A controlled hidden Markov model draws its data; a faulty copy of it is fitted by Gibbs sampling or NUTS. Two
 hundred data sets of sixty steps each; where do the true values rank among the posterior draws?
 
 The finding.  The right program passes, and each of five faults is seen: T transposed, the rows of O swapped, the prior of T
 dropped, an action that takes effect one step late, and observations that are skipped. Skipped observations are the instructive
-one: the posterior given the other half of the data is a right posterior, so that every parameter ranks uniformly and calibration
-by parameters alone is blind to it. The log likelihood of all data sees it: it is too low in every draw (Modrak et al. 2023,
+fault: the posterior given the other half of the data is a right posterior, so that every parameter ranks uniformly and calibration
+by parameters alone cannot find it. The log likelihood of all data finds it: it is too low in every draw (Modrak et al. 2023,
 Bayesian Analysis, section 3: data-dependent test quantities).
 """
 
@@ -99,7 +99,7 @@ def main(out: Path = Path("out"), replications: int = 200, fitted: tuple[str, ..
 
 
 def _engine(name: str) -> dict[str, Any]:
-    """Gibbs, except for a T whose transpose must be normalised: its full conditional is no Dirichlet distribution."""
+    """Gibbs, except for a T whose transpose must be normalised: its full conditional is not a Dirichlet distribution."""
     if name == "T transposed":
         return {"engine": "nuts", "num_warmup": 300, "num_samples": 300}
     return {"engine": "gibbs", "num_warmup": 20, "num_samples": 120}

@@ -1,4 +1,4 @@
-"""What does it cost to ignore the first observation, and for how long?
+"""The cost of ignoring the first observation: how wrong the filter's beliefs are, and for how long.
 
 The question.  A short script for the two-state system draws a state and an observation at t = 0, sets the
 belief at t = 0 to (0.5, 0.5), and applies
@@ -6,12 +6,12 @@ belief at t = 0 to (0.5, 0.5), and applies
     b_t(s')  proportional to  O[s', o_t] * sum_s T[s, s'] b_t-1(s)        for t = 1, 2, ...
 
 The recursion is right. But o_0 was drawn and never conditioned on: the belief at t = 0 is the prediction,
-not yet corrected, and passes for the filter. How far off are the beliefs, and does it matter later?
+not yet corrected, and is taken for the filter. How far off are the beliefs, and does it matter later?
 
 The finding.  At t = 0 the belief is off by 0.227 after a 0 and by 0.278 after a 1. Then the error fades: by
 more than a third per step on average, so that its mean is below 0.001 after twelve steps. The observations
-do not repair it: correcting adds the same number to the log odds of both beliefs, right and wrong, and so
-leaves their distance in log odds as it was; it is predicting that forgets. For this T, a step of prediction
+do not repair it: a correction adds the same number to the log odds of both beliefs, right and wrong, and
+leaves their distance in log odds as it was; it is the prediction that forgets. For this T, a step of prediction
 shrinks that distance to 0.8 of itself or less, whatever is observed:
 
     |log odds of the right belief - log odds of the wrong one|  at t   <=   0.8^t * its value at t = 0
@@ -67,7 +67,7 @@ def main(
     observations = jax.vmap(lambda key: simulate(model, truth, key, num_steps=num_steps)["observation"])(keys)
 
     # What an observation says about the state does not depend on when it comes: read all as one, then cut.
-    system = read(model, {"observations": observations.reshape(-1)}, truth)
+    system = read(model, {"observations": observations.reshape(-1)}, truth).system
     assert isinstance(system, FiniteState)
     log_likelihoods = system.log_likelihood.reshape(num_sequences, num_steps, -1)
 
@@ -79,7 +79,7 @@ def main(
 
     # The script does what a filter does when the first observation is missing. It was not missing.
     series_with_gap = observations[0].astype(float).at[0].set(jnp.nan)
-    gap = read(model, {"observations": series_with_gap}, truth)
+    gap = read(model, {"observations": series_with_gap}, truth).system
     np.testing.assert_allclose(finite.filter(gap).filtered, wrong[0], rtol=1e-10)
 
     # Total variation between two beliefs over two states is the difference in the probability of either.

@@ -1,13 +1,13 @@
-"""How many hidden states do the data ask for?  Major earthquakes per year, and the eruptions of Old Faithful.
+"""Number of hidden states, by evidence and leave-future-out scores: major earthquakes per year, and Old Faithful.
 
-The question.  A hidden Markov model has to be told how many states it has. More of them always fit better; the evidence charges
-for what they cost, and leave-future-out scores ask whether they foretell better. What do the two say of a century of earthquakes
-(1 to 5 regimes of a Poisson rate), and of 299 eruptions of a geyser (1 to 4 states behind long and short)?
+The question.  A hidden Markov model has to be told how many states it has. More of them always fit better; the evidence penalises
+them, and leave-future-out scores measure whether they predict better. What do the two say about a century of earthquakes (1 to 5
+regimes of a Poisson rate), and of 299 eruptions of a geyser (1 to 4 states behind long and short)?
 
 The finding.  One state is out of the question for both series, by evidence. Three regimes of earthquakes are ahead of two by nine
 nats, and cannot be told from four; two states of the geyser are ahead of three and four. The scores of some dozens of steps agree
-in the order, and can tell next to nothing: their standard errors say so. For the geyser a window of two eruptions is ahead of every
-number of hidden states, by evidence: what it remembers is short. All of it takes about a quarter of an hour.
+in the order, but decide next to nothing: their standard errors say so. For the geyser a window of two eruptions is ahead of every
+number of hidden states, by evidence: its memory is short. All of it takes about a quarter of an hour.
 
 Kass & Raftery (1995), J. American Statistical Association 90, for the scale of evidence; Zucchini, MacDonald & Langrock (2016),
 "Hidden Markov Models for Time Series", chapter 6, who choose three regimes for the earthquakes by AIC and BIC.
@@ -63,7 +63,7 @@ def main(
 
 def _table(name: str, scores: xr.Dataset) -> Table:
     table = Table(
-        "model", "log evidence", "left future out", "behind the best", "weight", title=name, title_justify="left"
+        "model", "log evidence", "leave-future-out", "behind the best", "weight", title=name, title_justify="left"
     )
     for model in scores["model"].values:
         row = scores.sel(model=model)

@@ -1,4 +1,4 @@
-"""How fast are T and O learned?  Three states without names, from 50 to 50 000 observations.
+"""Recovery of T and O, and the rate at which they are learned: three states, from 50 to 50 000 observations.
 
 The question.  The posterior of T and O given a simulated series, after its states were given the names of the truth: how far is it
 from the truth, row by row in total variation, do its 90 % intervals cover, and does it contract as the theory says?

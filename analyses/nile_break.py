@@ -1,12 +1,12 @@
-"""Did the Nile change its mind slowly, or at once?  A level that wanders, one that breaks in 1899, one that stays.
+"""The change point of the Nile: a level that wanders, one that breaks in 1899, and a constant one, compared.
 
 The question.  The annual flow of the Nile falls around 1899, when the first dam at Aswan was begun. A local level model follows the
 fall without knowing of it; a model with a break in that year says that nothing else ever happened; a constant says that nothing
 happened at all. Which do the hundred years prefer?
 
 The finding.  The break in 1899, by evidence: one number, the size of the fall, explains what the wandering level takes a random
-step in every year for. Both leave the constant far behind. The year was not learned here: who takes it from the data has used them
-once already, and the evidence of this model does not pay for that.
+step in every year for. Both leave the constant far behind. The year was not learned here: to take it from the data is to use them
+twice, and the evidence of this model does not pay for that.
 
 Cobb (1978), Biometrika 65, for the break; Durbin & Koopman (2012), "Time Series Analysis by State Space Methods", chapter 2.
 """

@@ -1,4 +1,4 @@
-"""Which systems are there?  The files of this folder: one system a file, its name is the file's name.
+"""Shipped models: the files of this folder, one system a file; its name is the file's name.
 
 A model file is an ordinary NumPyro program and a few plain values beside it. Nothing is registered anywhere:
 to add a system, add a file; to see what there is, list the folder. Each file has

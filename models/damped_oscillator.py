@@ -1,8 +1,8 @@
-"""A tower sways in the wind, and a receiver on its roof reports how far it is from rest, twice a second.
+"""A damped oscillator driven by noise: a tower sways in the wind, and its position is reported twice a second.
 
-A damped oscillator that is pushed at random: left alone it would swing to and fro with one frequency, a
-little less each time, and the wind keeps it going. Nobody measures frequency or damping; both are learned
-from the positions, and the matrix A with them.
+A receiver on its roof reports how far it is from rest. Left alone it would swing to and fro with one
+frequency, a little less each time; the wind keeps it going. Nobody measures frequency or damping; both are
+learned from the positions, and the matrix A with them.
 
     frequency, damping ------------+------------------+
                                    v                  v
@@ -21,10 +21,10 @@ reports, exactly: a rotation by omega h times exp(-damping h), with the eigenval
 h). `frequency` is in Hz, `damping` in 1/s. White noise that pushes x and u alike stays so when it is
 integrated over a step, Q = process_scale^2 I; both scales are standard deviations in cm.
 
-Reports every h seconds cannot tell a frequency f from 1/h - f or 1/h + f: they turn the state to the same
-position. Below the Nyquist frequency, 1/(2 h) = 1 Hz, each rotation has one name, and the prior stays well
-below: uniform from 0.1 to 0.4 Hz, which by the rule of 46 Hz over the height in m is a tower of 460 to 115
-m. Below zero the frequencies begin again, with the sign of u changed.
+Reports every h seconds cannot tell a frequency f from its aliases 1/h - f and 1/h + f: they turn the state
+to the same position. Below the Nyquist frequency, 1/(2 h) = 1 Hz, each rotation has one frequency, and the
+prior stays well below: uniform from 0.1 to 0.4 Hz, which by the rule of 46 Hz over the height in m is a
+tower of 460 to 115 m. Negative frequencies are the same with the sign of u changed.
 
 References
 

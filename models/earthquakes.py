@@ -1,4 +1,4 @@
-"""Major earthquakes in the world per year, 1900-2006: Poisson counts with a hidden rate that switches.
+"""Major earthquakes in the world per year, 1900-2006: a Poisson hidden Markov model, whose rate switches.
 
 The variance of the counts is 2.7 times their mean, where a single Poisson rate would make the two equal,
 and a busy year tends to follow a busy year. Both come out of a few regimes, each with its own rate, that
@@ -14,7 +14,7 @@ rates are in earthquakes per year, time is in years.
 A step moves first and counts after: `initial_state` is the regime of 1899 and emits nothing. It is uniform;
 the references start from the stationary distribution of T, or estimate the first regime.
 
-Nothing in the likelihood tells one regime from another but its number, so the prior has to. The prior means
+The likelihood is the same whatever the numbers of the regimes, so the prior has to fix them. The prior means
 of the rates increase with the number of the regime, 40 k / (K + 1) for k = 1 ... K (10, 20 and 30 a year
 for three regimes), each with a standard deviation of 3 a year: wide enough for a century of data to move
 them, narrow enough that two regimes do not exchange names (for neighbours in three regimes a prior chance

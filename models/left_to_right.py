@@ -1,10 +1,9 @@
-"""A machine wears out: from new to worn to failing, one phase after the other and never back, as its vibration tells.
+"""A left-to-right (Bakis) hidden Markov model: a machine wears out from new to worn to failing, as its vibration shows.
 
-A left-to-right hidden Markov model, also called Bakis model. In every phase the machine either stays or goes
-on to the next one; it skips none and returns to none, and from the last phase nothing leads away. T has
-therefore a single number to learn for each phase but the last, the probability to `stay`, and zeros
-everywhere else. They are zeros of the structure: no data can move them, and a path that goes back is
-impossible, not unlikely.
+In every phase the machine either stays or goes on to the next one; it skips none, returns to none, and never
+leaves the last. T has therefore a single number to learn for each phase but the last, the probability to
+`stay`, and zeros everywhere else. They are structural zeros: no data can move them, and a path that goes
+back is impossible, not unlikely.
 
     stay --> T --------------------+--------------------+
                                    v                    v
@@ -25,8 +24,8 @@ Time is in days. `vibration` is the level of the vibration velocity in dB re 1 n
 the standard deviation of 3 dB that the maker of the sensor states; `level` is its mean in each phase. The
 prior of `stay`, Beta(18, 2), expects a phase to last 19 days, and in nine cases of ten between 4 and 53.
 
-The zeros name the phases: what comes first is 0, whatever the levels are, so an exchange of names is no
-mirror image here. What they cost is data: each phase is left once in the life of a machine, if at all.
+The zeros name the phases: the first one is 0, whatever the levels are, so there is no label switching. But
+data on T are few: each phase is left once in the life of a machine, if at all.
 Given the days of the changes, the posterior of each `stay` is its prior with as many counts of staying as
 there were such days and one count of leaving.
 

@@ -1,9 +1,9 @@
-"""Annual flow of the Nile at Aswan, 1871-1970: a level that wanders, seen through the noise of single years.
+"""Annual flow of the Nile at Aswan, 1871-1970: the local level model, a random walk seen through noise.
 
-The local level model, the plainest linear-Gaussian state space model: the level makes a random walk, and
-each year's volume is the level plus an independent disturbance. Two standard deviations are learned, and
-their ratio alone decides how many years the filter averages over. In these data the level falls around
-1899, which the model knows nothing of. Volumes, levels and both scales are in 10^8 m^3; time is in years.
+It is the simplest linear-Gaussian state space model: the level makes a random walk, and each year's volume
+is the level plus an independent disturbance. Two standard deviations are learned, and their ratio alone
+decides how many years the filter averages over. In these data the level falls around 1899, of which the
+model knows nothing. Volumes, levels and both scales are in 10^8 m^3; time is in years.
 
     level_scale -------------------+--------------------+
                                    v                    v
@@ -15,8 +15,7 @@ their ratio alone decides how many years the filter averages over. In these data
 
 A step observes first and moves after, as in the textbooks: volume[0], of 1871, comes from `initial_level`
 itself, and the last value of `level` is that of the year after the data end. The reference starts with an
-infinitely wide distribution of the first level; here it is a normal one, wide against everything the river
-does.
+infinitely wide distribution of the first level; here it is a normal one, wide compared with all the data.
 
 References
 

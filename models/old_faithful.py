@@ -1,6 +1,6 @@
-"""Eruptions of the Old Faithful geyser, August 1985: long or short, from two hidden states that alternate.
+"""Eruptions of the Old Faithful geyser, August 1985, long or short: a hidden Markov model of two states.
 
-After a short eruption a long one follows always; after a long one, either. A Markov chain of the eruptions
+A short eruption is always followed by a long one, a long one by either. A Markov chain of the eruptions
 themselves says that much but remembers one eruption only; with a hidden state behind each eruption the
 whole past counts. An observation is 1 for an eruption of more than 3 minutes and 0 for a shorter one; time
 is counted in eruptions, which are about 70 minutes apart.

@@ -1,7 +1,7 @@
-"""Three hidden states without names: the data and the prior say how many there are, and neither says which is which.
+"""A hidden Markov model with label switching: three states to which neither the data nor the prior gives names.
 
-Each state is sticky, it keeps its value nine steps in ten, and shows mostly a symbol of its own. Seen from
-the data alone it does not matter which of them is called A. It does not matter to the prior either: the
+Each state is sticky: it persists in nine steps of ten, and shows mostly a symbol of its own. To the data it
+does not matter which of them is called A. It does not matter to the prior either: the
 rows of O share one uniform distribution, and every row of T expects its state to last, 8 prior counts of
 staying against 1 of each move (`move_counts`). Nothing here has a unit; time is counted in steps.
 
@@ -16,10 +16,10 @@ s) and O[s, o] = p(o | s); each row is a distribution.
 
 Exchange the names of two states, that is two rows and the same two columns of T and two rows of O: neither
 likelihood nor prior changes. The posterior of K states therefore has K! mirror images, 6 for three, and in
-each of them T and O are equally right. Averages over all of them are worthless, every row of O is the same
-and so is every diagonal entry of T, until the draws are relabelled. A chain that keeps to one image has
-seen a sixth of the posterior, and two chains in different ones do not agree, although neither is wrong.
-What does not mention a state, such as the evidence or the next observation, needs no names. The models
+each of them T and O are equally right. Averages over all of them are worthless until the draws are
+relabelled: every row of O is the same, and so is every diagonal entry of T. A chain that keeps to one image
+has seen a sixth of the posterior, and two chains in different ones do not agree, although neither is wrong.
+Quantities that mention no state, such as the evidence or the next observation, need no names. The models
 `two_state_pomdp` and `earthquakes` avoid all this by a prior that names their states.
 
 `num_states` is free, from a single state (every observation is drawn from the same O, and T is the number
@@ -37,8 +37,8 @@ References
 4. Jasra, A., Holmes, C. C. and Stephens, D. A. (2005), "Markov chain Monte Carlo methods and the label
    switching problem in Bayesian mixture modeling", Statistical Science 20(1): a review.
 5. Rousseau, J. and Mengersen, K. (2011), "Asymptotic behaviour of the posterior distribution in overfitted
-   mixture models", Journal of the Royal Statistical Society B 73(5): small prior counts empty what is too
-   much, large ones do not.
+   mixture models", Journal of the Royal Statistical Society B 73(5): small prior counts empty superfluous
+   states, large ones do not.
 """
 
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The tiger behind one of two doors: listen, at a price, until you dare to open the other door.
+"""The tiger problem, a POMDP: a tiger is behind one of two doors; listen, at a price, until you open the other.
 
 One door hides a tiger, the other a prize. Listening costs 1 and tells the right side 85 times in 100.
 Opening the tiger's door costs 100, the other pays 10; either way the tiger is then put behind a door drawn
@@ -13,11 +13,11 @@ the problem's authors; time in steps.
 
 A step acts, moves, then observes: action[t] is taken in state[t-1], earns reward[t] = R[action[t],
 state[t-1]], leads to state[t], and state[t] together with action[t] emits observation[t]. T[a, s, s'], O[a,
-s', o] and R[a, s] are constants of the rules, except for one number that is learned: how reliable the ears
-are.
+s', o] and R[a, s] are constants of the rules, except for one number that is learned: the `accuracy` of
+listening.
 
 actions: 0 listen, 1 open the left door, 2 open the right door. States: 0 tiger left, 1 tiger right.
-Observations: 0 growl on the left, 1 growl on the right. The prior of `accuracy` prefers ears that help: an
+Observations: 0 growl on the left, 1 growl on the right. The prior of `accuracy` prefers values above 0.5: an
 accuracy of 0.15 would be as informative as one of 0.85, with left and right exchanged.
 
 References

@@ -1,9 +1,8 @@
-"""Something moves in the plane, and a sensor reports where it is, inexactly, once a second.
+"""Tracking with a nearly constant velocity: an object moves in the plane, and its noisy position is reported.
 
-Its velocity is constant but for the many small pushes of an unknown hand: white noise of acceleration,
-integrated over the second between two reports. The velocity is never measured. It is known all the same,
-and better the longer the track, because the positions say where the thing was going; the covariance of the
-belief says how well.
+There is one report a second. The velocity is constant except for white noise of acceleration, integrated
+over the second between two reports. The velocity is never measured, but the positions tell it, the better
+the longer the track; the covariance of the belief says how well.
 
     acceleration_scale ------------+------------------+
                                    v                  v
@@ -13,10 +12,10 @@ belief says how well.
 
 A step moves first and measures after, so `initial_state` emits nothing. The state is (x, y, x velocity, y
 velocity), in m and m/s. `position` is (x, y) in m. `observation_scale` is a standard deviation in m.
-`acceleration_scale` is the square root of the spectral density of the acceleration, in m/s^(3/2): after one
-second of pushes each velocity is off by `acceleration_scale` m/s (one standard deviation). Since the pushes
-go on all through the second, position and velocity both get noise of their own, and Q is not singular, as
-it is in the other usual model, one push held for the whole step.
+`acceleration_scale` is the square root of the spectral density of the acceleration, in m/s^(3/2): in one
+second each velocity changes by `acceleration_scale` m/s (one standard deviation). The noise acts all through
+the second, so that position and velocity both get noise of their own, and Q is not singular. In the other
+usual model, one acceleration held for the whole step, it is.
 
 References
 
@@ -47,7 +46,7 @@ def model(observations: Array | np.ndarray | None = None, num_steps: int = 50) -
     h, plane = (
         SECONDS_PER_STEP,
         jnp.eye(2),
-    )  # the two axes obey the same system, apart from each other: hence kron
+    )  # the two axes obey the same system independently: hence kron
     A = jnp.kron(jnp.array([[1.0, h], [0.0, 1.0]]), plane)
     Q = acceleration_scale**2 * jnp.kron(jnp.array([[h**3 / 3, h**2 / 2], [h**2 / 2, h]]), plane)
     C = jnp.kron(jnp.array([[1.0, 0.0]]), plane)

@@ -1,9 +1,9 @@
-"""Two hidden states seen through an ambiguous sensor: the smallest system in which a belief is worth having.
+"""A two-state hidden Markov model (a POMDP without actions): two sticky states seen through an ambiguous sensor.
 
-The state is sticky, it keeps its value nine steps in ten. The sensor is poor: state 0 shows a 0 four times
-in five, but state 1 still shows one three times in ten. A single observation therefore settles little, and
-a run of them settles much, which is what a filter is for. Nothing here has a unit; time is counted in
-steps.
+It is the smallest system in which a belief is useful. The state persists in nine steps of ten. The sensor is
+poor: state 0 shows a 0 four times in five, but state 1 still shows one three times in ten. A single
+observation therefore settles little, and a run of them settles much, which is what a filter is for. Nothing
+here has a unit; time is counted in steps.
 
     T ------------------------+-------------------+
                               v                   v

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ppl_worldmodel.infer.svi import svi
     from ppl_worldmodel.program.marginalize import marginalize
     from ppl_worldmodel.program.parameters import given
-    from ppl_worldmodel.program.read import read
+    from ppl_worldmodel.program.reading import read
     from ppl_worldmodel.program.simulate import simulate
     from ppl_worldmodel.reports.report import report
 
@@ -40,7 +40,7 @@ _HOME = {
     "load": "files.load",
     "marginalize": "program.marginalize",
     "nuts": "infer.nuts",
-    "read": "program.read",
+    "read": "program.reading",
     "report": "reports.report",
     "simulate": "program.simulate",
     "smc": "infer.smc",

@@ -18,16 +18,14 @@ from jaxtyping import Array
 from ppl_worldmodel import memory
 from ppl_worldmodel.checks import calibration
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.exact import FiniteState
-from ppl_worldmodel.infer.side_by_side import SAMPLERS, Fitted
+from ppl_worldmodel.infer.side_by_side import SAMPLERS, Lengths
 from ppl_worldmodel.labels.relabelling import permuted, relabelling
-from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import Plan, examine, log_predictive, system_at
+from ppl_worldmodel.program.reading import Reading, read
 from ppl_worldmodel.program.replay import replay
-from ppl_worldmodel.program.simulate import as_data, parameter_names, simulate
+from ppl_worldmodel.program.simulate import as_data, simulate
 from ppl_worldmodel.program.site_names import with_dotted_sites
+from ppl_worldmodel.program.system import log_predictive
 from ppl_worldmodel.provenance import provenance
-from ppl_worldmodel.questions import entries_of
 
 BATCH = 5_000_000  # numbers of all draws of the states of so many data sets: more would be a long silence
 
@@ -72,14 +70,13 @@ def calibrate(
         for name, value in example.items()
         if name not in given
     }
-    names = parameter_names(model, example)
+    reading = read(fitted or model, example)
+    right = read(model, example) if fitted else reading
+    names = list(right.parameters)
     if not names:
         raise DataError("the program has no parameters: there is no prior to calibrate over")
-    program = fitted or model
-    system, plan = examine(program, example)
-    sampler = SAMPLERS[engine](Fitted(program, system, plan, num_warmup, num_samples), example)
-    right = examine(model, example)[1] if fitted else plan
-    names_of_states = relabelling(program, example, system, plan, coordinates(program, example, plan))
+    sampler = SAMPLERS[engine](reading, Lengths(num_warmup, num_samples))
+    names_of_states = relabelling(reading)
 
     def renamed(draws: dict[str, Array], paths: Array, key: Array) -> tuple[dict[str, Array], Array]:
         """Where names mean nothing, every draw gets random ones, which leaves the posterior as it is and lets no chain keep to
@@ -96,14 +93,15 @@ def calibrate(
     def one(run: dict[str, Array], key: Array) -> tuple[dict[str, Array], dict[str, Array]]:
         data = settings | {name: run[site] for name, site in site_of.items()}
         truth = {name: run[name] for name in names}
-        states = replay(model, data, truth, right, run)
+        here = right.on(data)
+        states = replay(here, truth, run)
         draws, paths = renamed(*sampler(data, key), jax.random.fold_in(key, 1))
-        of = jax.vmap(lambda each, path: quantities(model, data, each, path, right))
-        return quantities(model, data, truth, states, right), of({name: draws[name] for name in names}, paths)
+        of = jax.vmap(lambda each, path: quantities(here, each, path))
+        return quantities(here, truth, states), of({name: draws[name] for name in names}, paths)
 
     compiled = jax.jit(jax.vmap(one))
     cores = min(os.cpu_count() or 1, replications)
-    size = side_by_side(replications, cores, num_samples, entries_of(system))
+    size = side_by_side(replications, cores, num_samples, reading.exact.entries)
     # All batches are of one size, so that one compiled run does for all: the last one begins again at the first data set.
     shares = [np.arange(at, at + size) % replications for at in range(0, replications, size)]
     chain_keys = jax.random.split(key_chains, replications)
@@ -140,11 +138,9 @@ def side_by_side(replications: int, cores: int, num_samples: int, entries: int) 
     return int(max(1, min(-(-replications // cores), room, BATCH // each)))
 
 
-def quantities(
-    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Array], states: Array, plan: Plan
-) -> dict[str, Array]:
+def quantities(reading: Reading, parameters: Mapping[str, Array], states: Array) -> dict[str, Array]:
     """The test quantities, each one number: every entry of the parameters, some states, and the log likelihood."""
-    system = system_at(model, data, parameters, plan)
+    system = reading.at(parameters)
     found: dict[str, Array] = {}
     for name, value in parameters.items():
         for index in np.ndindex(*jnp.shape(value)):
@@ -153,8 +149,8 @@ def quantities(
     length = series.shape[0]
     for t in sorted({0, length // 2, length - 1}):
         found[f"state[{t}]"] = (series[t] if series.ndim == 1 else series[t, 0]).astype(float)
-    each = states == 0 if isinstance(system, FiniteState) else states
-    found["time in state 0" if isinstance(system, FiniteState) else "mean state"] = each.astype(float).mean()
+    each = states if system.num_states is None else states == 0
+    found["mean state" if system.num_states is None else "time in state 0"] = each.astype(float).mean()
     found["log likelihood"] = log_predictive(system).sum()
     return found
 

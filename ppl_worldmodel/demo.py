@@ -1,4 +1,4 @@
-"""The main job, four times: `make demo`.  A verdict that disagrees is a finding, not a failure; only a crash is."""
+"""`make demo`: four calls of `worldmodel check`. A verdict that disagrees is a finding; only a crash is a failure."""
 
 import sys
 import time

@@ -1,6 +1,6 @@
-"""What goes wrong in ways that a user can mend.  Each message says what was given, what was expected and what to do."""
+"""Exceptions for errors that a user can mend. Each message says what was given, what was expected and what to do."""
 
-WRONG_CALL, FAULT = 2, 70  # exit statuses: what the user can mend; a fault of ours or of the machine
+WRONG_CALL, FAULT = 2, 70  # exit statuses: an error that the user can mend; a fault of ours or of the machine
 
 
 class WorldModelError(Exception):

@@ -1,6 +1,7 @@
-"""Exceptions, told: whose fault one is, where it happened, and the exit status that says so.
+"""Messages and exit statuses for exceptions: whose fault one is, and where it happened.
 
-2 for what the user can mend: a wrong call, an error in his own file. 70 for a fault of ours or of the machine.
+The status is 2 for what the user can mend: a wrong call, an error in the user's own file. It is 70 for a fault of ours or of the
+machine.
 """
 
 import errno
@@ -23,7 +24,7 @@ _IN_WORDS = ("No space left on device", "Disk quota exceeded", "RESOURCE_EXHAUST
 
 
 def told(error: BaseException, models: Sequence[str] = ()) -> tuple[int, str]:
-    """The exit status, and what to say; `models`: as the user wrote them in the call."""
+    """The exit status and the message of an exception; `models`: as the user wrote them in the call."""
     if isinstance(error, WorldModelError):
         return WRONG_CALL, str(error)
     if isinstance(error, ReadingFault):
@@ -51,7 +52,7 @@ def told(error: BaseException, models: Sequence[str] = ()) -> tuple[int, str]:
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """What goes wrong inside becomes ProgramError or ReadingFault, with the place, whoever calls."""
+    """Turn exceptions raised inside into ProgramError or ReadingFault, whose message names the place."""
     try:
         yield
     except (WorldModelError, ReadingFault):
@@ -88,7 +89,7 @@ def is_user(filename: str) -> bool:
 
 
 def called(filename: str, models: Sequence[str] = ()) -> str:
-    """A file by the name that the user gave it, else from here."""
+    """The name of a file as the user gave it, else its path relative to the current folder."""
     path = os.path.realpath(filename)
     for name in models:
         if os.path.realpath(name) == path:
@@ -100,7 +101,7 @@ def called(filename: str, models: Sequence[str] = ()) -> str:
 def _fault(
     error: BaseException, frames: Sequence[FrameType], lines: Sequence[int], place: int | None, models: Sequence[str]
 ) -> str:
-    """What to tell about a fault of ours, and what to report."""
+    """The message about a fault of ours, with what to report."""
     ours = [f"{_short(f.f_code)}:{line}" for f, line in zip(frames, lines, strict=True) if _is_ours(f.f_code)]
     where = [" > ".join(ours[-6:]) or "outside of the package"]
     site = site_in(frames)
@@ -124,7 +125,7 @@ def _fault(
 
 
 def site_in(frames: Sequence[FrameType]) -> str:
-    """The site that was worked on, as the innermost frame that knows it has it; empty without one."""
+    """The site that was worked on, from the innermost frame that knows one; empty without one."""
     for frame in reversed(frames):
         message, site = frame.f_locals.get("msg"), frame.f_locals.get("site")
         if isinstance(message, Mapping) and message.get("type") == "sample":
@@ -135,9 +136,9 @@ def site_in(frames: Sequence[FrameType]) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    """The kind of an exception and the first line of what it says."""
+    """The type of an exception and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else f"{type(error).__name__} (which says nothing)"
+    return f"{type(error).__name__}: {lines[0]}" if lines else f"{type(error).__name__} (no message)"
 
 
 def _is_ours(code: CodeType) -> bool:
@@ -149,7 +150,7 @@ def _is_ours_file(filename: str) -> bool:
 
 
 def _folders() -> list[str]:
-    """Where the package lies; its models and analyses may lie beside it."""
+    """The folders of the package; its models and analyses may lie beside it."""
     found: list[str] = [os.path.dirname(os.path.realpath(__file__))]
     for name in ("ppl_worldmodel.models", "ppl_worldmodel.analyses"):
         spec: Any = find_spec(name)

@@ -1,7 +1,7 @@
-"""Memory and work of a run, estimated before it begins, and the numbers of draws that keep within them.
+"""Estimates of a run's memory and work before it begins, and the numbers of draws that keep within their limits.
 
-The figures are peaks that were measured (a hundred thousand steps of two states, and a thousand with many draws), so that they
-hold for states of a few kinds; they are rounded up.
+The figures are measured peaks, rounded up: of a hundred thousand steps of two states, and of a thousand with many draws. So they
+hold for states with few values.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from ppl_worldmodel.errors import WorldModelError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 PROGRAM = 500_000_000  # Python, JAX and what is compiled
-PER_DRAW = 64  # bytes of each entry of each draw of the states, while they are sampled and looked at
-PER_START = 16_000  # bytes of each entry of the states, while places to start from are tried
+PER_DRAW = 64  # bytes of each entry of each draw of the states, while they are sampled and summarised
+PER_START = 16_000  # bytes of each entry of the states, while initial values are tried
 CHAINS = 4
 WORK = 30_000_000  # entries times sweeps, of all posteriors: some minutes
 PARTICLES = 2_000_000_000  # steps times particles, of all replicates
@@ -41,7 +41,7 @@ def of_states(entries: int, draws: int, warmup: int, prefixes: int, *, work: int
     """Draws of the states of a whole series, and of some of its prefixes.
 
     entries   time steps times series times coordinates; work: entries times sweeps that are worth the wait
-    Prefixes are dropped first, down to one; then there are fewer draws. Raises WorldModelError where none would fit into
+    Prefixes are dropped first, down to one; then there are fewer draws. Raises WorldModelError where not even one draw fits into
     `limit()`.
     """
     most = limit()
@@ -74,7 +74,7 @@ def limit() -> int:
 
 @contextlib.contextmanager
 def at_most(number: int | None) -> Iterator[None]:
-    """Keep runs within this block to so many bytes; None: to half of what is free now."""
+    """Limit runs within this block to this number of bytes; None: to half of what is free now."""
     before = _limit.set(number or limit())
     try:
         yield
@@ -83,17 +83,17 @@ def at_most(number: int | None) -> Iterator[None]:
 
 
 def told(name: str, size: Size, asked: int, prefixes: int = 0) -> str:
-    """A line on what an engine will take, and on what was left out for it."""
+    """A line on the memory that an engine will take, and on what was reduced to keep within the limits."""
     less = []
     if size.draws < asked:
         less.append(f"{size.draws:,} of {asked:,} {'particles' if name == 'smc' else 'draws of each chain'}")
     if size.prefixes < prefixes:
         less.append(f"{size.prefixes} of {prefixes} prefixes")
-    return f"{name}: about {words(size.bytes)}" + (f"; so long a series gets {' and '.join(less)}" if less else "")
+    return f"{name}: about {words(size.bytes)}" + (f"; a series this long gets {' and '.join(less)}" if less else "")
 
 
 def words(size: int) -> str:
-    """Bytes as people write them."""
+    """A number of bytes as text, such as 1.5 GB."""
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"
 
 
@@ -106,9 +106,9 @@ def number(text: str) -> int:
 
 
 def free(read: Callable[[str], str] = lambda path: Path(path).read_text()) -> int:
-    """Bytes that this process can still take: of the machine, and of the group that it is confined to.
+    """Bytes that this process can still take: of the machine's memory, and of its control group's limit.
 
-    read  the text of a file; OSError where it is not there. Where nothing is told, 8 GB are taken to be free.
+    read  returns the text of a file; OSError where it is not there. If nothing is known, 8 GB are taken to be free.
     """
     found = []
     with contextlib.suppress(OSError, IndexError):

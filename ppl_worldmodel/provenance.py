@@ -1,4 +1,4 @@
-"""Where does a result come from?  Versions of what made it, the commit of the code, the time."""
+"""Provenance of a result: versions of the package and its libraries, the commit of the code, the time."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""Standard output is for the result, standard error for progress and messages."""
+"""Consoles of the command: standard output is for the result, standard error for progress and messages."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def print_result(text: str) -> None:
-    """Print a result as it is, with a line's end."""
+    """Print a result as it is, and a newline."""
     print(text, file=out.file)
 
 
@@ -20,7 +20,7 @@ def print_result(text: str) -> None:
 def only_results(*, of_process: bool = False) -> Iterator[None]:
     """Keep standard output for results: what else is printed meanwhile, by a user's program say, goes to standard error.
 
-    of_process  also what compiled code and further processes write, as only a process of its own can ask for
+    of_process  also redirect what compiled code and further processes write; only for a process of its own
     """
     results = sys.stdout
     if of_process:
@@ -31,6 +31,6 @@ def only_results(*, of_process: bool = False) -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
-        results.flush()  # a full disk, or a reader that is gone, is told here
+        results.flush()  # a full disk, or a reader that is gone, is noticed here
     finally:
         out._file = None  # the console follows `sys.stdout` again

@@ -9,7 +9,7 @@ import pytest
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.errors import WorldModelError
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 from ppl_worldmodel.questions import answering, same_observations
 
 from .program import written_finite, written_gaussian

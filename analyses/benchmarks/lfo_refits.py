@@ -1,4 +1,4 @@
-"""What do importance weights save in leave-future-out scores, and are the scores the same?  Against a refit at every step.
+"""Benchmark of leave-future-out scores: importance weights against a refit at every step, in scores and in time.
 
 Every step from a fifth of the series on is scored twice: by `leave_future_out`, which starts from the posterior of the whole series
 and samples a prefix only where Pareto k-hat asks for it; and by brute force, a posterior of each prefix y_1:t by the same sampler
@@ -21,7 +21,7 @@ from ppl_worldmodel import simulate
 from ppl_worldmodel.comparisons.leave_future_out import default_first, leave_future_out, refitted
 from ppl_worldmodel.models import nile, two_state_pomdp
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 
 def brute(terms: np.ndarray, t: int) -> tuple[float, float]:

@@ -1,8 +1,8 @@
-"""What does reading a program cost at run time?  Nothing, it is said: it happens while JAX traces.
+"""Benchmark of `marginalize`: the gradient of the log density, against that of the same likelihood written by hand.
 
-The gradient of the log density of `marginalize(model)`, compiled, against the gradient of the same likelihood written by hand on
-arrays (same recursion, same prior), pair by pair in one run; and how long tracing and compiling the marginalised program takes.
-The ratio is the result; absolute times are those of a shared machine.
+Reading a program happens while JAX traces, and should cost nothing at run time. Both gradients are compiled, and compared pair by
+pair in one run (same recursion, same prior, by hand on arrays). The time to trace and compile the marginalised program is measured,
+too. The ratio is the result; absolute times are those of a shared machine.
 """
 
 import time

@@ -1,1 +1,1 @@
-"""Is this belief right?  One check a file, found by listing the folder: a function `findings(candidate, reference, ...)`."""
+"""Checks of one result against another; one check a file, found by listing the folder: `findings(candidate, reference)`."""

@@ -1,6 +1,6 @@
-"""Are the candidate's beliefs the reference's?  Filtered against filtered, smoothed against smoothed, each step of each series.
+"""Comparison of beliefs with a reference's: filtered with filtered, smoothed with smoothed, each step of each series.
 
-Predicted beliefs are compared only where they were sampled: averages over parameters are compared by the other two.
+Predicted beliefs are compared only where they were sampled. Averages over parameters are compared by the other two kinds.
 """
 
 import xarray as xr
@@ -12,7 +12,7 @@ from ppl_worldmodel.infer.beliefs import KINDS
 
 
 def kinds(tree: xr.DataTree) -> tuple[str, ...]:
-    """The kinds of belief that a comparison with this result is about."""
+    """The kinds of belief by which this result is compared."""
     return KINDS[1:] if averaged(tree) or tree.attrs.get("engine") == "exact" else KINDS
 
 
@@ -47,7 +47,7 @@ def findings(
 
 
 def _fewest(kind: str, candidate: xr.DataTree) -> float:
-    """The fewest effective draws of any belief of this kind; NaN where none is told."""
+    """The fewest effective draws of any belief of this kind; NaN where they are not known."""
     beliefs = candidate["beliefs"].to_dataset()
     return float(beliefs[f"{kind}_ess"].min()) if f"{kind}_ess" in beliefs else float("nan")
 

@@ -1,8 +1,8 @@
-"""Is an engine right on average over the prior?  Simulation-based calibration: true values rank uniformly among posterior draws.
+"""Simulation-based calibration (SBC): on average over the prior, true values rank uniformly among posterior draws.
 
-A parameter is drawn from the prior, data from the program, and the posterior of these data sampled: the rank of the true value
-among independent draws is uniform, and so is that of any function of parameters, states and data. Ranks of `log likelihood`
-find faults that those of single parameters miss. Draws of a chain are thinned to nearly independent ones.
+Parameters are drawn from the prior, data are simulated at them, and the posterior of these data is sampled. If the engine is right,
+the rank of the true value among independent draws is uniform, and so is that of any function of parameters, states and data. Ranks
+of `log likelihood` find faults that those of single parameters miss. Draws of a chain are thinned to nearly independent ones.
 
 Source: Talts et al. (2018), arXiv 1804.06788; Modrak et al. (2023), Bayesian Analysis (data-dependent quantities); Saeilynoja,
 Buerkner & Vehtari (2022), Statistics and Computing 32, and ArviZ's `uniformity_test` for the test of uniformity.
@@ -14,13 +14,13 @@ import xarray as xr
 
 from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p
 
-FEWEST = 20  # ranks; with fewer a test of uniformity sees little
+FEWEST = 20  # ranks; with fewer a test of uniformity has little power
 
 
 def thinning(draws: np.ndarray) -> int:
-    """How many draws to skip to nearly independent ones, from draws (quantity, replication, draw).
+    """The thinning interval that leaves nearly independent draws, from draws (quantity, replication, draw).
 
-    Such that nine in ten chains have as many effective draws as are kept, for every quantity that varies.
+    Nine in ten chains then have as many effective draws as are kept, for every quantity that varies.
     """
     array = xr.DataArray(draws.astype(float)[..., None, :], dims=("quantity", "replication", "chain", "draw"))
     varies = (array.std("draw") > 0).isel(chain=0)
@@ -42,7 +42,7 @@ def fractional_ranks(truth: np.ndarray, draws: np.ndarray, seed: int) -> np.ndar
 
 
 def uniformity(fractions: np.ndarray) -> np.ndarray:
-    """A p-value of the uniformity of each row of fractional ranks (quantity, replication); NaN where a rank is."""
+    """A p-value of the uniformity of each row of fractional ranks (quantity, replication); NaN where a rank is NaN."""
     ranks = xr.DataArray(fractions, dims=("quantity", "replication"))
     found = [
         float(np.ravel(row.azstats.uniformity_test(dim="replication")[0])[0]) if np.isfinite(row).all() else np.nan
@@ -54,16 +54,16 @@ def uniformity(fractions: np.ndarray) -> np.ndarray:
 def finding(engine: str, names: list[str], p_values: np.ndarray, *, replications: int, kept: int) -> Finding:
     """One finding over all quantities.
 
-    kept  ranks are among so many draws
+    kept  how many draws each rank is among
     """
-    p, worst = joint_p(p_values), int(np.argmin(p_values))  # of a NaN the place is that of the NaN
+    p, worst = joint_p(p_values), int(np.argmin(p_values))  # the place of a NaN, if there is one
     verdict: Verdict = "agrees"
     why = f"ranks of {len(names)} quantities among {kept} draws are uniform over {replications} data sets (joint p = {p:.2g})"
     if np.isnan(p):
         verdict, why = "undecided", f"the ranks of {names[worst]} are not numbers"
     elif p < ALPHA:
         verdict = "disagrees"
-        why = f"ranks are not uniform: least so of {names[worst]} (p = {p_values[worst]:.1g}; joint p = {p:.1g})"
+        why = f"ranks are not uniform, least of all for {names[worst]} (p = {p_values[worst]:.1g}; joint p = {p:.1g})"
     elif kept < FEWEST:
         verdict, why = "undecided", f"only {kept} nearly independent draws of each chain: give more --draws"
     return Finding(

@@ -1,4 +1,4 @@
-"""Can I trust it?  Every check of this folder on one candidate against one reference, as a table of findings."""
+"""All checks of this folder on one candidate against one reference, as a table of findings."""
 
 import importlib
 import inspect
@@ -38,7 +38,10 @@ def check(
     if against is not None:
         for name in sorted(module.name for module in pkgutil.iter_modules(folder.__path__)):
             function = getattr(importlib.import_module(f"ppl_worldmodel.checks.{name}"), "findings", None)
-            if function is None or name in ("convergence", "labels"):  # these need no reference: they came first
+            if function is None or name in (
+                "convergence",
+                "label_switching",
+            ):  # these need no reference: they came first
                 continue
             if name == "parameters" and candidate.attrs["question"] != PARAMETERS:
                 continue
@@ -51,7 +54,7 @@ def check(
 
 
 def closed(finding: Finding) -> Finding:
-    """The finding, which agrees on nothing that is not a number, whatever check it is from."""
+    """The finding, undecided if it would agree although its distance is NaN, whatever check it is from."""
     if finding.verdict == "agrees" and np.isnan(finding.distance):
         return finding._replace(verdict="undecided", why=f"not a number: {finding.why}")
     return finding

@@ -1,9 +1,9 @@
-"""Can the draws be trusted at all?  The gate before every other check: R-hat, effective sample sizes, divergences, Pareto k.
+"""Convergence diagnostics, the gate before every other check: R-hat, effective sample sizes, divergences, Pareto k-hat.
 
 Thresholds: R-hat 1.01 and 100 effective draws a chain in bulk and tails (Vehtari et al. 2021, Bayesian Analysis 16); k-hat 0.7
-(Yao et al. 2018, "Yes, but did it work?"). An R-hat that is not a number counts as failed. Between 1.01 and 1.05, where chains that
-are merely short also come, it is `undecided`; so are chains in which a state never varied, unless an exact answer says that it is
-as good as certain: a sampler that cannot move looks the same as one that need not.
+(Yao et al. 2018, "Yes, but did it work?"). A NaN R-hat counts as failed. Between 1.01 and 1.05 the verdict is `undecided`, since
+chains that are merely short reach such values, too. It is also `undecided` if a state never varied, unless an exact answer says
+that the state is as good as certain: a sampler that cannot move looks the same as one that need not.
 """
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
@@ -33,9 +33,9 @@ def findings(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> li
 
 
 def converged(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
-    """The verdict on the draws. An approximation passes when its ELBO is finite: its bias is another check's question.
+    """The verdict on the draws. An approximation passes when its ELBO is finite: its bias is judged by other checks.
 
-    Of draws whose standard errors mean nothing it is `disagrees`: chains that are apart, or too few particles to tell their error.
+    It is `disagrees` if standard errors of the draws mean nothing: chains are apart, or particles too few to estimate their error.
     """
     if candidate.attrs["engine"].startswith("svi"):
         return "agrees" if np.isfinite(candidate.attrs["elbo"]) else "disagrees"
@@ -44,10 +44,10 @@ def converged(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> V
 
 
 def settled(rows: list[Finding]) -> list[Finding]:
-    """The findings about a guide, whose large k-hat is a warning and no more where the guide was compared and all else agrees.
+    """The findings; the large k-hat of a guide becomes a mere warning if the guide was compared and all other findings agree.
 
-    k-hat says whether the guide's draws could be reweighted to the posterior. Nothing here reweights them, and it speaks above 0.7
-    about tails that no compared quantity feels: what was compared decides.
+    k-hat says whether the guide's draws could be reweighted to the posterior. Nothing here reweights them. Above 0.7 it is about
+    tails that hardly affect the compared quantities, so the comparisons decide.
     """
     others = [row for row in rows if row.unit != "Pareto k-hat"]
     compared = [row for row in others if row.reference not in ("itself", "truth")]
@@ -62,7 +62,7 @@ def settled(rows: list[Finding]) -> list[Finding]:
 
 
 def doubt(reference: xr.DataTree) -> str:
-    """Why nothing can be decided against this reference: its own draws have not converged; empty where they have."""
+    """Why nothing can be decided against this reference: its own draws have not converged; empty if they have."""
     if converged(reference) == "agrees":
         return ""
     engine = reference.attrs["engine"]
@@ -70,7 +70,7 @@ def doubt(reference: xr.DataTree) -> str:
 
 
 def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
-    """R-hat, bulk and tail ESS of every entry of the posterior, stacked: dims (entry,), coordinate `entry` says which.
+    """R-hat, bulk and tail ESS of every entry of the posterior, stacked: dims (entry,), coordinate `entry` names them.
 
     R-hat is NaN where a draw is not finite.
     """
@@ -78,11 +78,11 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
     labels: list[str] = []
     for name, draws in candidate["posterior"].to_dataset().data_vars.items():
         values = draws.astype(float)
-        with np.errstate(invalid="ignore", divide="ignore"):  # constants and infinities are told apart below
+        with np.errstate(invalid="ignore", divide="ignore"):  # constants and infinities are handled below
             size = abs(values).max(("chain", "draw")).values
-            # What is infinite or no number has no standard deviation, and counts as varying.
+            # Infinite and NaN draws have no standard deviation, and count as varying.
             columns["varies"].append(np.ravel(~(values.std(("chain", "draw")).values <= ROUNDING * size)))
-            # R-hat is one of ranks, and would pass over a few draws that are no numbers.
+            # R-hat is computed from ranks, and would not notice a few NaN draws.
             finite = np.isfinite(values.values).all(axis=(0, 1))
             columns["rhat"].append(np.ravel(np.where(finite, values.azstats.rhat().values, np.nan)))
             columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
@@ -141,10 +141,10 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
 
 
 def _stuck(candidate: xr.DataTree, reference: xr.DataTree | None, moves: bool) -> str:
-    """Why states that never varied in any draw are no certain ones, in words; empty where they are, or none is seen in a belief.
+    """Why states that never varied in any draw may not be certain, in words; empty if they are certain, or none is in a belief.
 
-    The draws of a chain that moves as its other states do would be all alike once in twenty times, or more often, where the
-    reference gives the state at least 1 - 3 / (effective draws). moves: some entry of the posterior did vary.
+    If the reference gives a state a probability of at least 1 - 3 / (effective draws), all draws of a chain that mixes are equal
+    one time in twenty, or more often. moves: whether some entry of the posterior varied.
     """
     here = candidate["beliefs"].to_dataset() if "beliefs" in candidate.children else xr.Dataset()
     if not {"smoothed", "smoothed_ess"} <= set(here.data_vars):
@@ -174,7 +174,7 @@ def _stuck(candidate: xr.DataTree, reference: xr.DataTree | None, moves: bool) -
 
 
 def _stuck_vectors(here: xr.Dataset, there: xr.Dataset | None) -> str:
-    """The same of continuous states: a component that never varied, and that the reference does not know for certain."""
+    """The same for continuous states: components that never varied, and that are not certain under the reference."""
     never = _known(here)
     if not never.any():
         return ""
@@ -184,7 +184,7 @@ def _stuck_vectors(here: xr.Dataset, there: xr.Dataset | None) -> str:
 
 
 def _known(beliefs: xr.Dataset) -> np.ndarray:
-    """Which components have no variance that could be seen, (..., time, dim)."""
+    """Which components have no variance beyond rounding error, (..., time, dim)."""
     variance = np.diagonal(beliefs["smoothed_covariance"].values, axis1=-2, axis2=-1)
     return np.asarray(variance <= (1e-10 * (1.0 + np.abs(beliefs["smoothed"].values))) ** 2)
 

@@ -2,11 +2,12 @@
 
 Several independent series are judged together: every time step of every series is one distance.
 
-Finite states: total variation; each probability has a binomial law of its effective number of draws. Where (hardly) any draw
-visited a state, that law stands in for the spread, which then says nothing; and where the reference gives the state far more than
-that law allows, it is not known whether the engine is wrong or never got there (`unreached`). Gaussian states: the 2-Wasserstein
-distance of each dimension's marginal, in standard deviations of the reference, the largest over dimensions; z-scores of means and
-of variances. What is no probability and no variance is no distance (NaN); an error that is not known is infinite.
+Finite states: total variation. Each probability has a binomial distribution with its effective number of draws. If no or hardly any
+draw visited a state, the spread of the draws is meaningless, and the binomial distribution is used. If the reference then gives the
+state far more probability than that allows, it is not known whether the engine is wrong or never got there (`unreached`).
+Gaussian states: the 2-Wasserstein distance of each dimension's marginal, in standard deviations of the reference, the largest over
+dimensions; z-scores of means and of variances.
+An invalid probability or variance gives a NaN distance; an unknown error is infinite.
 """
 
 from typing import NamedTuple
@@ -19,16 +20,16 @@ from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.infer import beliefs as belief
 
 ROUNDING = 1e-9  # of a probability, of a standard deviation
-FEWEST_REPLICATES = 5.0  # effective ones that reached a state; with fewer their spread is no standard error
+FEWEST_REPLICATES = 5.0  # effective replicates that reached a state; with fewer their spread is no standard error
 
 
 class Distances(NamedTuple):
-    """Of the time steps that both answer: `step` (counted from 0), `distance`, and its standard error, each (asked,).
+    """For the time steps that both results answer: `step` (counted from 0), `distance`, and its standard error, each (asked,).
 
     z is the largest difference in Monte Carlo standard errors, p the joint p-value of all of them.
-    series     of each distance the series it belongs to (counted from 0), None if there is only one; names: what all are called
-    unreached  where the candidate was never seen though the reference is far from excluding it, in words; empty if nowhere
-    largest    that such a distance can be
+    series     the series of each distance (counted from 0), None if there is only one; names: the names of all series
+    unreached  a state that the candidate hardly reached though the reference is far from excluding it, in words; empty if none
+    largest    the upper bound of such a distance
     """
 
     step: np.ndarray
@@ -49,7 +50,7 @@ class Distances(NamedTuple):
 
     @property
     def worst_series(self) -> list[int]:
-        """Of several series all those compared, the one with the largest distance first; nothing of a single one."""
+        """The numbers of all series, the one with the largest distance first; empty if there is only one series."""
         if self.series is None:
             return []
         most = np.full(len(self.names), -np.inf)
@@ -65,7 +66,7 @@ class Distances(NamedTuple):
 
 
 def averaged(tree: xr.DataTree) -> bool:
-    """Are the beliefs exact ones averaged over draws of the parameters (and not draws of states)?"""
+    """Are the beliefs exact ones, averaged over draws of the parameters (and not draws of states)?"""
     return str(tree.attrs.get("beliefs_from", "")).startswith("exact beliefs averaged")
 
 
@@ -131,16 +132,16 @@ def _total_variation(
 
 
 def _probabilities(values: np.ndarray) -> np.ndarray:
-    """The probabilities (asked, state), NaN where they are none: negative, above one, or not of sum one."""
+    """The probabilities (asked, state), NaN where they are invalid: negative, above one, or not of sum one."""
     wrong = (values < -ROUNDING).any(axis=-1) | (np.abs(values.sum(axis=-1) - 1.0) > 1e-6)
     return np.where(wrong[..., None], np.nan, values)
 
 
 def _hardly_reached(share: np.ndarray, error: np.ndarray, ess: np.ndarray, replicates: float) -> np.ndarray:
-    """Which states too few draws were in for the spread of these to be a standard error, (asked, state).
+    """Which states too few draws visited for the spread of the draws to be a standard error, (asked, state).
 
-    Of a chain: those without any variation. Of a particle filter also those that a few of its replicates carry: of as many equal
-    shares the square of the mean over the mean square.
+    For a chain: states without any variation. For a particle filter also states that only a few replicates carry. How many carry a
+    state is an effective number: the number of replicates times the squared mean of their shares over the mean square.
     """
     never = (share <= 0.0) | (share >= 1.0)
     if np.isnan(replicates):
@@ -151,8 +152,8 @@ def _hardly_reached(share: np.ndarray, error: np.ndarray, ess: np.ndarray, repli
 
 
 def _fewest(ess: np.ndarray, hardly: np.ndarray, replicates: float) -> np.ndarray:
-    """The fewest effective draws of the states that were reached, at each time step, else at any; without any, one for each
-    independent replicate, (asked, 1)."""
+    """The fewest effective draws of the states that were reached at each time step, else at any step; if none was reached, one for
+    each independent replicate, (asked, 1)."""
     some = np.where(hardly | ~np.isfinite(ess), np.inf, ess)
     each, all_of_them = some.min(axis=-1, keepdims=True), some.min()
     none = np.nanmax([replicates, 1.0])
@@ -204,15 +205,15 @@ def _freedom(candidate: xr.DataTree) -> float:
 
 
 def _scores(difference: np.ndarray, error: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Differences in their standard errors: zero where they are rounding, infinite where there is no error at all."""
+    """Differences in units of their standard errors: zero where they are rounding error, infinite where the error is zero."""
     exact = np.where(np.isnan(difference), np.nan, np.copysign(np.inf, difference))
     score = np.where(error > 0, difference / np.where(error > 0, error, 1.0), np.where(np.isnan(error), np.nan, exact))
     return np.where(same, 0.0, score)
 
 
 def _error(beliefs: xr.Dataset, kind: str, what: str, asked: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Standard errors (asked, state or dim): zero of an exact answer; where the quantity never varied infinite, for it is not
-    known, or zero where it is the `same` as the other's all the same; NaN where it is negative."""
+    """Standard errors (asked, state or dim): zero for an exact answer; infinite (unknown) where the quantity never varied, or zero
+    where it is the `same` as the other's; NaN where they are negative."""
     name = f"{kind}_{what}"
     if name not in beliefs:
         return np.zeros(same.shape)

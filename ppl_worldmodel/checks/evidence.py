@@ -1,6 +1,6 @@
-"""Is the evidence right?  What a guide misses, KL(guide, posterior) = log evidence - ELBO; and a particle filter's estimate.
+"""Checks of the log evidence: a guide's gap, KL(guide, posterior) = log evidence - ELBO, and a particle filter's estimate.
 
-Its tolerance follows from that of the beliefs: a shift of every one of n coordinates by d standard deviations is a divergence
+The tolerance of the gap follows from that of the beliefs: shifting each of n coordinates by d standard deviations is a divergence
 of n d^2 / 2 nats.
 """
 
@@ -50,7 +50,7 @@ def findings(
     elif doubt:
         verdict, why = "undecided", doubt
     elif gap < -4.0 * error - 1e-8 * abs(reference.attrs["log_evidence"]):
-        verdict, why = "disagrees", f"the ELBO lies {-gap:.3g} nats above the log evidence, which cannot be"
+        verdict, why = "disagrees", f"the ELBO lies {-gap:.3g} nats above the log evidence, which is impossible"
     elif not gap - 2.0 * error <= tolerance:
         verdict, why = (
             "disagrees",
@@ -71,7 +71,7 @@ def _of_particles(candidate: xr.DataTree, reference: xr.DataTree, converged: Ver
     said, exact = candidate.attrs, float(reference.attrs["log_evidence"])
     gap, error = np.array([said["log_evidence"] - exact]), np.array([said["log_evidence_mcse"]])
     rounding = np.isfinite(gap) & (np.abs(gap) <= 1e-9 * (1.0 + abs(exact)))
-    # Without any spread between the replicates, or with a single one, the error is not known; unless there is nothing to know.
+    # Without any spread between replicates, or with a single one, the error is unknown, unless the gap is rounding error.
     error = np.where(error > 0, error, np.where(rounding & (error == 0), 0.0, np.inf))
     z = np.where(rounding, 0.0, gap / np.where(error > 0, error, 1.0))
     p = float(two_sided_p(z, said["num_replicates"] - 1.0)[0])

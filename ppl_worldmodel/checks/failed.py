@@ -1,4 +1,4 @@
-"""Rows of the table for what failed: an engine, a check, or another part of the work; nothing about it is decided."""
+"""Table rows for an engine, a check or another part of the work that failed; their verdict is `undecided`."""
 
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.errors import FAULT
@@ -17,5 +17,5 @@ def row(what: str, error: BaseException) -> Finding:
 
 
 def by_fault(finding: Finding) -> bool:
-    """Does this row tell of something that failed by a fault of ours or of the machine?"""
+    """Is this the row of something that failed by a fault of ours or of the machine?"""
     return finding.unit == _FAULT

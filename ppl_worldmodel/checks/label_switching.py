@@ -1,7 +1,7 @@
-"""Do the draws mean the same states?  How the chains switched names, and whether relabelling could undo it.
+"""Label switching: how often the chains permuted the states' labels, and whether relabelling could undo it.
 
-Only of a result that was relabelled (its group `alignment`), which is one of a program that does not know its states' names: there
-chains in different labellings are no fault, and averages are right after relabelling, as long as the names are clear.
+Only for a result that was relabelled (it has a group `alignment`), that is, for a program in which the labels are exchangeable.
+There chains in different labellings are no fault, and averages are right after relabelling, as long as the labels are clear.
 """
 
 import numpy as np
@@ -9,11 +9,11 @@ import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 
-UNCLEAR = 0.05  # share of draws: more of them, and averages depend on how ties were broken
+UNCLEAR = 0.05  # share of draws; above it averages depend on how ties were broken
 
 
 def findings(candidate: xr.DataTree) -> list[Finding]:
-    """One finding about the names of the states; none where nothing was relabelled."""
+    """One finding about the labels of the states; none where nothing was relabelled."""
     if "alignment" not in candidate.children:
         return []
     said, margin = candidate["alignment"].attrs, candidate["alignment"].to_dataset()["margin"]
@@ -21,10 +21,10 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
     what = "choices of signs" if "sign" in candidate["alignment"].data_vars else "labellings"
     used = f"{_numbers(labellings)} {what} in the chains, {_numbers(switches)} switches within them"
     before, after = float(said["rhat_before"]), float(said["rhat_after"])
-    # One chain, as that of a fitted guide, has no R-hat.
+    # A single chain, such as that of a fitted guide, has no R-hat.
     why = f"{used}; R-hat {before:.3f} as drawn, {after:.3f} relabelled" if np.isfinite([before, after]).all() else used
     verdict: Verdict = "agrees"
-    if not unclear <= UNCLEAR:  # a share that is not a number is not clear, either
+    if not unclear <= UNCLEAR:  # a NaN share is not clear, either
         verdict = "undecided"
         rivals = np.ravel(said.get("rivals", ()))
         cannot = (

@@ -1,4 +1,4 @@
-"""Are the learned parameters right?  Against the truth of a simulation, and one engine's posterior against another's.
+"""Checks of learned parameters: against the truth of a simulation, and one engine's posterior against another's.
 
 Against the truth: how often the central 90 % intervals cover it, and a joint test that the truth is a plausible draw. Against
 another engine: the 2-Wasserstein distance of each parameter's marginal (as if Gaussian), in the reference's standard deviations.
@@ -12,7 +12,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p, judge, two_sided_p
 
-CONSTANT = 1e-13  # relative: what varies by less never varied
+CONSTANT = 1e-13  # relative: an entry that varies by less counts as constant
 
 
 def findings(
@@ -25,8 +25,8 @@ def findings(
 ) -> list[Finding]:
     """One finding over all entries of all parameters that both learned.
 
-    Entries that are the same constant in both, such as the zeros of a Cholesky factor, are left out by name; without any other
-    there is nothing to judge.
+    Entries that are the same constant in both, such as the zeros of a Cholesky factor, are left out and named. If there are no
+    others, there is no finding.
     doubt  why nothing can be decided with this reference (see `verdict.judge`)
     """
     here, there = candidate["posterior"].to_dataset(), reference["posterior"].to_dataset()
@@ -81,9 +81,9 @@ def findings(
 def against_truth(
     candidate: xr.DataTree, truth: Mapping[str, np.ndarray], *, converged: Verdict = "agrees"
 ) -> list[Finding]:
-    """Could the truth be a draw from the posterior?  Its quantile in each marginal, with the coverage of 90 % intervals.
+    """Test that the truth could be a draw from the posterior: its quantile in each marginal, and the coverage of 90 % intervals.
 
-    Entries that are constant and equal to their true value are left out by name; one that is constant and another disagrees.
+    Entries that are constant and equal to their true value are left out and named. A constant that differs from it disagrees.
     """
     posterior = candidate["posterior"].to_dataset()
     names = [name for name in truth if name in posterior.data_vars]
@@ -131,13 +131,13 @@ def against_truth(
 
 
 def _constant(draws: xr.DataArray) -> np.ndarray:
-    """Which entries never varied in any chain, up to rounding; what is infinite or no number did."""
+    """Which entries never varied in any chain, up to rounding; infinite and NaN entries count as varying."""
     low, high = draws.min(("chain", "draw"), skipna=False).values, draws.max(("chain", "draw"), skipna=False).values
     return np.asarray(high - low <= CONSTANT * np.maximum(np.abs(low), np.abs(high)))
 
 
 def _known(error: np.ndarray, never: np.ndarray) -> np.ndarray:
-    """Standard errors, infinite where they are not known: of what never varied, and of what has none."""
+    """Standard errors, infinite where they are unknown: of entries that never varied, and where there is none."""
     return np.where(never | ~(error > 0), np.inf, error)
 
 

@@ -1,10 +1,10 @@
-"""Prior predictive check: an observation far outside of what the program foretells before it has seen any.
+"""Prior predictive check: a Monte Carlo test for observations far outside of what the program predicts before seeing any.
 
-The distance of a series is that of its farthest entry from the middle of what the prior foretells for it, in units of the
-prior's spread; of categories it is that of their shares. It is compared with the distances of series that the program itself
-makes, measured in the same way: the rank of the observed one is uniform if the data come from the prior (a Monte Carlo test,
-valid at any number of series). It ends as soon as so many of them lie as far out that the observed one is nothing unusual. A
-prior wider than the data are is never blamed.
+The distance of a series is that of its farthest entry from the middle of the prior prediction for it, in units of the prior's
+spread; for categories it is that of their shares. It is compared with the distances, measured in the same way, of series that the
+program simulates. The rank of the observed distance is uniform if the data come from the prior (a Monte Carlo test, valid at any
+number of series). The test ends as soon as so many of them lie as far out that the observed one is not unusual. A prior that is
+wider than the data never disagrees.
 
 Source: Box (1980), J. Royal Statistical Society A 143; Besag & Clifford (1991), Biometrika 78, for the test that may end early.
 """
@@ -17,17 +17,17 @@ import jax
 import numpy as np
 
 from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict
-from ppl_worldmodel.exact import Structure
-from ppl_worldmodel.infer.site_axes import Named, sites
 from ppl_worldmodel.program.prior_predictive import batches, forward
+from ppl_worldmodel.program.reading import Reading
+from ppl_worldmodel.program.site_axes import Named, sites
 
 SPREAD_FROM, RANKED_AMONG = 300, 1200  # simulated series
 ENOUGH = 20  # of those ranked, as far out as the observed one: then the test ends
-AT_A_TIME, HELD = 4_000_000, 5_000_000  # simulated numbers: drawn side by side, and held to tell middle and spread
+AT_A_TIME, HELD = 4_000_000, 5_000_000  # simulated numbers: drawn side by side, and held to compute middle and spread
 
 
 class Foretold(NamedTuple):
-    """What a prior foretells for each number: middle and spread, and the central 90 %; arrays of the same shape."""
+    """The prior prediction for each number: middle and spread, and the central 90 %; arrays of the same shape."""
 
     middle: np.ndarray
     spread: np.ndarray
@@ -36,27 +36,23 @@ class Foretold(NamedTuple):
 
 
 def prior_predictive(
-    model: Callable,
-    data: Mapping[str, Any],
-    structure: Structure,
+    reading: Reading,
     key: jax.Array,
     *,
-    parameters: Mapping[str, Any] | None = None,
     spread_from: int = SPREAD_FROM,
     ranked_among: int = RANKED_AMONG,
 ) -> list[Finding]:
     """One finding for each observed site; none where the program cannot be run forward, or its observations are inputs, too.
 
-    parameters    values that are given; without them they come from the prior
-    spread_from   how many simulated series tell middle and spread
-    ranked_among  how many more the observed one is ranked among, at most: less than 1 / ALPHA of them can blame nothing
+    spread_from   how many simulated series middle and spread are computed from
+    ranked_among  how many more the observed one is ranked among, at most; with fewer than 1 / ALPHA nothing can disagree
     """
-    run = forward(model, data, parameters)
-    observed = {name: site for name, site in sites(model, data, structure).items() if site.observed and site.value.size}
+    run = forward(reading)
+    observed = {name: site for name, site in sites(reading).items() if site.observed and site.value.size}
     try:
         drawn = jax.eval_shape(run, key)
         names = [name for name in observed if name in drawn and drawn[name].shape == observed[name].value.shape]
-        if not names or uses_observations(model, data, observed, parameters, key):
+        if not names or uses_observations(reading, observed, key):
             return []
         numbers = sum(observed[name].value.size for name in names)
         size = max(1, min(100, AT_A_TIME // numbers))
@@ -79,7 +75,7 @@ def prior_predictive(
                 break
     except NotImplementedError:  # a flat density, from which nothing can be drawn
         return []
-    source = "parameters given" if parameters else "prior"
+    source = "parameters given" if reading.values else "prior"
     return [
         _finding(name, observed[name], summaries[name], foretold[name], own[name], farthest[name], source)
         for name in names
@@ -89,7 +85,7 @@ def prior_predictive(
 def rank_p(observed: float, simulated: np.ndarray) -> float:
     """The p-value of a distance among those of simulated series, in the order in which they were drawn.
 
-    Where ENOUGH of them are as large it is ENOUGH over how many that took, else (1 + as large) / (1 + all).
+    If ENOUGH of them are as large, it is ENOUGH over the number drawn until then, else (1 + as large) / (1 + all).
     """
     as_far = np.flatnonzero(simulated >= observed)
     if len(as_far) >= ENOUGH:
@@ -97,14 +93,8 @@ def rank_p(observed: float, simulated: np.ndarray) -> float:
     return float((1 + len(as_far)) / (1 + len(simulated)))
 
 
-def uses_observations(
-    model: Callable,
-    data: Mapping[str, Any],
-    observed: Mapping[str, Named],
-    parameters: Mapping[str, Any] | None,
-    key: Any,
-) -> bool:
-    """Does a run of the program depend on what was observed?  Tried: the same run with the observations in another order."""
+def uses_observations(reading: Reading, observed: Mapping[str, Named], key: Any) -> bool:
+    """Does a run of the program depend on what was observed?  The test is the same run with the observations in reverse order."""
     values = [site.seen for site in observed.values()]
 
     def moved(leaf: Any) -> Any:
@@ -112,8 +102,8 @@ def uses_observations(
         same = any(array.shape == seen.shape and np.array_equal(array, seen, equal_nan=_real(array)) for seen in values)
         return leaf[::-1] if array.ndim and same else leaf
 
-    other = jax.tree.map(moved, dict(data))
-    as_given, as_moved = (forward(model, each, parameters)(key) for each in (data, other))
+    other = jax.tree.map(moved, dict(reading.data))
+    as_given, as_moved = (forward(each)(key) for each in (reading, reading.on(other)))
     return any(
         not np.array_equal(as_given[name], as_moved[name], equal_nan=_real(np.asarray(as_given[name])))
         for name in as_given
@@ -125,7 +115,7 @@ def _real(array: np.ndarray) -> bool:
 
 
 def _summary(site: Named) -> Callable[[np.ndarray], np.ndarray]:
-    """Of series (run, ...) the numbers that are compared, (run, number): the entries that were seen, or shares of categories."""
+    """A function from series (run, ...) to the compared numbers (run, number): the observed entries, or shares of categories."""
     seen = np.isfinite(site.seen.astype(float)).ravel()
     if not site.categories:
         return lambda series: series.reshape(len(series), -1)[:, seen].astype(float)
@@ -143,7 +133,7 @@ def _foretold(numbers: np.ndarray) -> Foretold:
 
 
 def _distance(numbers: np.ndarray, foretold: Foretold) -> np.ndarray:
-    """Distances (run, number) from the middle, in spreads; from what never varies, zero or infinite."""
+    """Distances (run, number) from the middle, in spreads; zero or infinite for numbers that never vary."""
     away = np.nan_to_num(np.abs(numbers - foretold.middle), nan=np.inf, posinf=np.inf)
     still = np.where(away > 1e-9 * (1.0 + np.abs(foretold.middle)), np.inf, 0.0)
     return np.where(foretold.spread > 0, away / np.where(foretold.spread > 0, foretold.spread, 1.0), still)
@@ -168,10 +158,10 @@ def _finding(
         worst, what = _place(index, site.dims), f"'{name}' at {_place(index, site.dims)} is"
     range_ = f"{foretold.low[at]:.4g} to {foretold.high[at]:.4g}"
     verdict: Verdict = "agrees" if p >= ALPHA else "disagrees"
-    why = f"no farther out than series that the program makes (p = {p:.2g})"
+    why = f"no farther out than series that the program simulates (p = {p:.2g})"
     if verdict == "disagrees":
         why = (
-            f"{what} {numbers[0, at]:.4g}, where the program foretells {range_} (90 %); none of {count:,} series that it makes "
+            f"{what} {numbers[0, at]:.4g}, where the program predicts {range_} (90 %); none of {count:,} series that it simulates "
             "lies as far out: look at the column and its unit, or at the prior"
         )
     return Finding(

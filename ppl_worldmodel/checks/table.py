@@ -1,4 +1,4 @@
-"""How do findings look in a terminal?  A table, with the verdict in words and in colour."""
+"""Findings as a table for the terminal, with the verdict in words and in colour."""
 
 import io
 import math
@@ -52,10 +52,10 @@ def as_text(findings: tuple[Finding, ...], width: int = 160) -> str:
 
 
 def score(z: float) -> str:
-    """A largest difference in standard errors; above a million it says nothing but that there is no such error."""
+    """A largest difference in standard errors, as text; above a million it says only that the error is zero."""
     return "> 1e6" if z > 1e6 else number(z)
 
 
 def number(value: float) -> str:
-    """Three significant digits; a dash for what does not apply."""
+    """A number with three significant digits; a dash for NaN (does not apply)."""
     return "-" if math.isnan(value) else f"{value:.3g}"

@@ -1,13 +1,12 @@
-"""When does a candidate agree with its reference?  Two currencies: Monte Carlo error, and a distance that matters in practice.
+"""Verdicts on a candidate against a reference: a joint test of Monte Carlo error, and an equivalence test with tolerance.
 
 A verdict is one of three. With an engine that is exact in the limit (MCMC), a difference that Monte Carlo error cannot explain
 (joint p < ALPHA) is `disagrees`, however small: something is wrong. Otherwise it `agrees` if the upper 95 % limit of every
-distance is within the tolerance, and is `undecided` if one is not; then it says how many draws would do. That no distance is
-beyond the tolerance needs every one of the limits, so that none is widened for their number (an intersection-union test: Berger
-1982, Technometrics 24).
+distance is within the tolerance, and is `undecided` if one is not; then it says how many draws would do. All limits must be within
+the tolerance, so none is widened for their number (an intersection-union test: Berger 1982, Technometrics 24).
 An approximation (SVI) is never exact, so it is judged by its distance alone.
 
-Verdicts fail closed: where anything that is judged is not a number, or its Monte Carlo error is not known, nothing agrees.
+Verdicts fail closed: if a judged quantity is NaN, or its Monte Carlo error is unknown, the verdict is not `agrees`.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -23,14 +22,14 @@ ONE_SIDED = float(stats.norm.isf(0.05))  # standard errors up to an upper 95 % l
 
 
 class Finding(NamedTuple):
-    """One row of the table: what was compared with what, and what came of it.
+    """One row of the table: what was compared with what, and the outcome.
 
     n          how many numbers were compared
     worst      where the difference is largest
     z          the largest difference in its Monte Carlo standard errors (NaN without such an error)
     p          joint p-value of all of them, valid under dependence (NaN without)
     distance   the largest distance, in `unit`; upper: the largest of the n upper 95 % limits
-    tolerance  the distance that is still called agreement, in the same unit
+    tolerance  the largest distance that still counts as agreement, in the same unit
     """
 
     candidate: str
@@ -60,7 +59,7 @@ class Findings(tuple):
 def joint_p(p_values: np.ndarray) -> float:
     """One p-value from many dependent ones: the Cauchy combination (Liu & Xie 2020, J. Amer. Statist. Assoc. 115).
 
-    NaN where one of them is, or there is none: what is not known is not left out.
+    NaN if one of them is NaN, or there is none: an unknown one is not left out.
     Truncated at LARGE (Fang et al. 2023, Statistica Sinica 33): p-values of discrete draws are often exactly one, and a single
     one of those would outweigh any number of small ones. The level hardly changes: 0.0010 to 0.0013 at 0.001 for 1000 of them.
     """
@@ -85,12 +84,12 @@ def binomial_p(share: np.ndarray, probability: np.ndarray, draws: np.ndarray) ->
 
 
 def two_sided_p(z: np.ndarray, freedom: float = np.inf) -> np.ndarray:
-    """Two-sided p-value of standard scores, whose standard errors have so many degrees of freedom."""
+    """Two-sided p-value of z-scores whose standard errors have `freedom` degrees of freedom (Student's t)."""
     return np.asarray(2.0 * stats.t.sf(np.abs(z), freedom))
 
 
 def limit(number: int) -> float:
-    """How many standard errors to take off so that all of `number` lower 95 % limits hold at once (Bonferroni)."""
+    """How many standard errors to subtract so that all of `number` lower 95 % limits hold at once (Bonferroni)."""
     return float(stats.norm.isf(0.05 / max(number, 1)))
 
 
@@ -110,11 +109,11 @@ def judge(
     """(verdict, upper confidence limit of the worst distance, why), from all distances and their standard errors.
 
     converged is the verdict on the draws themselves: chains that are apart say nothing about anything else; chains that are
-    merely short may still show a difference, but no agreement. `draws` and `ess`, the fewest effective ones of any quantity, are
-    told. An infinite standard error is one that is not known.
+    merely short may still show a difference, but no agreement. `draws` and `ess`, the fewest effective draws of any quantity, only
+    appear in the message. An infinite standard error is an unknown one.
 
     doubt    why nothing can be decided, whatever the numbers say; empty if nothing speaks against a verdict
-    largest  that a distance can be: no upper limit is above it
+    largest  the upper bound of a distance: no upper limit is above it
     """
     distance, error = np.asarray(distance, float).ravel(), np.asarray(error, float).ravel()
     if distance.size == 0:
@@ -143,7 +142,7 @@ def judge(
         count = f"of {(~known).sum()} of {error.size} quantities "
         return "undecided", upper, f"the Monte Carlo error {count}is not known: they never varied"
     if not np.isfinite(distance).all():
-        return "undecided", upper, "a distance is infinite, and nothing says by chance or not"
+        return "undecided", upper, "a distance is infinite, and it is not known whether by chance"
     if upper > tolerance:
         needed = draws * (wide / tolerance) ** 2
         return (

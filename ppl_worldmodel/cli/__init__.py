@@ -1,1 +1,1 @@
-"""The command `worldmodel`: `main` is its parser and exit status, one subcommand a file."""
+"""The command `worldmodel`: `main` has its parser and exit statuses; the other files have the subcommands."""

@@ -1,4 +1,4 @@
-"""`worldmodel calibrate`: are the engines' posteriors right, on average over the prior?"""
+"""`worldmodel calibrate`: simulation-based calibration of the engines' posteriors."""
 
 import argparse
 import json
@@ -82,7 +82,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def _nothing(name: str, failed: Mapping[str, Exception]) -> Exception:
-    """What to raise where no engine has answered: a fault, if there is one, else why each refuses."""
+    """The exception to raise if no engine has answered: a fault, if there is one, else why each refuses."""
     faults = [error for error in failed.values() if told(error)[0] == FAULT]
     if faults or len(failed) == 1:
         return [*faults, *failed.values()][0]

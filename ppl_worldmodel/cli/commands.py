@@ -1,4 +1,4 @@
-"""What the commands do, once the heavy libraries may be loaded."""
+"""`worldmodel check` and `worldmodel simulate`, and what the commands share; importing it loads the heavy libraries."""
 
 import argparse
 import json
@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from ppl_worldmodel import memory
 from ppl_worldmodel.checks.check import from_dataset
@@ -21,15 +20,16 @@ from ppl_worldmodel.errors import FAULT, DataError, WorldModelError
 from ppl_worldmodel.files.columns import header_of
 from ppl_worldmodel.files.labels import with_columns
 from ppl_worldmodel.files.load import check_arguments, load, simulation_arguments
+from ppl_worldmodel.files.saving import save
 from ppl_worldmodel.files.writing import try_file, try_folder, write_whole
 from ppl_worldmodel.program.simulate import check_length, parameter_names, simulate_series
 from ppl_worldmodel.program.site_names import dotted
 from ppl_worldmodel.reports.report import report as draw
-from ppl_worldmodel.run import run
+from ppl_worldmodel.study import run
 from ppl_worldmodel.terminal import err, out, print_result
 
 REMEDY_FORWARD = (
-    "say its value with --set NAME=VALUE, or give it the default None in the file if it is what is observed"
+    "give its value with --set NAME=VALUE, or, if it is what is observed, give it the default None in the file"
 )
 
 
@@ -41,7 +41,7 @@ def check(options: argparse.Namespace) -> int:
     given = data_of_call(loaded, options, settings_of(options.set))
     loaded, data = with_labels(loaded, given.file), given.data
     if options.parameters and not options.known:
-        raise WorldModelError("--parameters gives values to ask at: add --known")
+        raise WorldModelError("--parameters gives the values for --known: add --known")
     if options.prefixes and not options.known:
         raise WorldModelError("--prefixes samples the filtered beliefs at given parameters: add --known")
     shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in data.items())
@@ -122,37 +122,6 @@ def simulate(options: argparse.Namespace) -> int:
     else:
         print_result(text.removesuffix("\n"))
     return 0
-
-
-def save(tree: xr.DataTree, path: Path) -> Path:
-    """Write a result as compressed NetCDF, whole or not at all."""
-    small = tree.copy()
-    encoding: dict[str, dict[str, Any]] = {}
-    for group in small.subtree:
-        data = group.to_dataset(inherit=False)
-        whole = {
-            name: _smallest(values)
-            for name, values in data.data_vars.items()
-            if np.issubdtype(values.dtype, np.integer)
-        }
-        if data.variables:
-            small[group.path].dataset = data.assign(whole)
-        numeric = [
-            str(name) for name, values in data.data_vars.items() if values.dtype.kind in "fiub" and values.size > 100
-        ]
-        encoding[group.path] = {name: {"zlib": True, "complevel": 4} for name in numeric}
-    write_whole(path, lambda temporary: small.to_netcdf(temporary, engine="h5netcdf", encoding=encoding))
-    return path
-
-
-def _smallest(values: xr.DataArray) -> xr.DataArray:
-    """Whole numbers in the smallest type that holds them."""
-    if values.size == 0:
-        return values
-    for kind in (np.int8, np.int16, np.int32):
-        if values.min() >= np.iinfo(kind).min and values.max() <= np.iinfo(kind).max:
-            return values.astype(kind)
-    return values
 
 
 def settings_of(pairs: list[str]) -> dict[str, Any]:

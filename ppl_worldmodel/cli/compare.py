@@ -1,4 +1,4 @@
-"""`worldmodel compare`: which model?  Several programs on the same data."""
+"""`worldmodel compare`: model comparison, of several programs on the same data."""
 
 import argparse
 import inspect
@@ -92,7 +92,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def kept(folder: Path, name: str, result: xr.DataTree) -> None:
-    """Write what a model learned beside the comparison to come, so that nothing that fails later loses it."""
+    """Write what a model learned at once, beside the comparison to come, so that no later failure loses it."""
     path = save(result, folder / "models" / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', name)}.nc")
     err.print(f"{name}: learned, kept in {path}", markup=False, soft_wrap=True)
 
@@ -165,7 +165,7 @@ def _columns(model: Asked, columns: list[str]) -> list[str]:
 
 
 def _taken(data: Mapping[str, Any], model: Asked) -> dict[str, Any]:
-    """What of the first model's data this program takes; what it does not is said."""
+    """The part of the first model's data that this program takes; a message names what it does not take."""
     takes = inspect.signature(model.loaded.model).parameters
     for name in data:
         if name not in takes:

@@ -1,4 +1,4 @@
-"""The data of a command: from a file, from the model, or simulated; and what would be ignored is refused."""
+"""The data of a command: from a file, from the model, or simulated. Options that would be ignored are refused."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ def check_one_length(options: argparse.Namespace, settings: Mapping[str, Any]) -
 
 
 def check_settings(loaded: Loaded, data: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raise WorldModelError where --set gives what is data of the model, or was simulated."""
+    """Raise WorldModelError where --set gives an argument that is data of the model, or was simulated."""
     own = given_to_simulation(loaded) if not is_real(loaded) else frozenset()
     for name in settings:
         if name in data and name not in own:
@@ -92,7 +92,7 @@ def check_settings(loaded: Loaded, data: Mapping[str, Any], settings: Mapping[st
 
 
 def checked(loaded: Loaded, data: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, if the program can be called with them, and none of the settings is a length that changes nothing."""
+    """The arguments, checked: the program can be called with them, and no setting is a length that changes nothing."""
     check_arguments(loaded.model, data, remedy=REMEDY)
     given, data = data, with_forecast(loaded.model, data)
     for name, value in data.items():
@@ -115,7 +115,7 @@ def is_real(loaded: Loaded) -> bool:
 def with_labels(loaded: Loaded, file: Data | None) -> Loaded:
     """The model with the file's labels of time steps and series in the place of its own.
 
-    The model's own labels of time steps are those of the data that come with it, if some do.
+    If data come with the model, its own labels of time steps belong to these, and are dropped.
     """
     if file is None:
         return loaded

@@ -1,4 +1,4 @@
-"""The command `worldmodel`.  Standard output is the result, standard error the progress.
+"""Command line of `worldmodel`: parser and exit statuses. Results go to standard output, progress to standard error.
 
 Heavy imports happen inside the commands, so that `--help` answers at once.
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-UNREAD = 141  # as a program has it that dies of SIGPIPE
+UNREAD = 141  # the exit status of a program that SIGPIPE ends
 
 EXAMPLES = """examples:
   worldmodel models                                    what is there
@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the versions of what results are made by")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="print the versions of the package and its libraries"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, help: str, run: Any, examples: str) -> argparse.ArgumentParser:
@@ -143,9 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--known",
         action="store_true",
-        help="ask at the true (or given, or posterior mean) parameters, not learning them",
+        help="answer at the true (or given, or posterior mean) parameters, without learning them",
     )
-    check.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the parameter values to ask at")
+    check.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the values of the parameters")
     check.add_argument(
         "--engines", default="", metavar="NAMES", help="of exact, nuts, gibbs, svi, svi_full_rank, smc; comma-separated"
     )
@@ -196,10 +198,10 @@ def _parser() -> argparse.ArgumentParser:
         "--first",
         type=int,
         metavar="T",
-        help="the first time step that is foretold, counted from 0 (default: after a fifth)",
+        help="the first time step that is predicted, counted from 0 (default: after a fifth)",
     )
     compare.add_argument(
-        "--horizon", type=int, default=1, metavar="H", help="how many steps ahead are foretold together (default 1)"
+        "--horizon", type=int, default=1, metavar="H", help="how many steps ahead are predicted jointly (default 1)"
     )
     compare.add_argument("--no-windows", action="store_true", help="leave out the models that have no state")
     compare.add_argument("--out", metavar="DIR", help="where comparison.html and .nc go (default out/compare_MODELS)")
@@ -286,7 +288,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 class _Version(argparse.Action):
-    """Print what a report of a fault should say, and exit."""
+    """Print the versions that a report of a fault should name, and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from ppl_worldmodel.provenance import provenance

@@ -1,4 +1,4 @@
-"""Warnings of libraries about the user's program, each told once, in words, with his line."""
+"""Warnings of libraries about the user's program: each is printed once, as one line that names the user's line."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 from ppl_worldmodel.failure import called, is_user
 
-_COMMAND = os.path.join("ppl_worldmodel", "cli.py")
+_COMMAND = os.path.join("ppl_worldmodel", "cli", "main.py")
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def told_once(models: Sequence[str] = ()) -> Iterator[None]:
 
 
 def _where(models: Sequence[str]) -> str:
-    """The innermost line of the user's that is running now, in brackets; whoever called the command is not looked at."""
+    """The innermost running line of the user's program, in brackets; code that called the command is not looked at."""
     for frame, line in traceback.walk_stack(sys._getframe(1)):
         if frame.f_code.co_filename.endswith(_COMMAND):
             return ""

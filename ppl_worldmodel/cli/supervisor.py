@@ -1,4 +1,4 @@
-"""The supervisor of the command's process: it stops at once, removes temporary files, and tells when the work was killed.
+"""Process supervisor of the command: it stops the work at once, removes temporary files, and reports killed work.
 
 Python runs no signal handler while compiled code runs, which may take minutes. So the work is done in a child, forked before
 anything heavy is imported, and the process that the user sees only waits: on SIGINT or SIGTERM it kills the child, removes the
@@ -25,7 +25,7 @@ class _Stop(BaseException):
 
 
 def supervised(work: Callable[[], int]) -> int:
-    """Run `work` in a child process and return its exit status here, and there; without `fork`, run it in this process."""
+    """Run `work` in a child process; both processes return its exit status. Without `fork`, run it in this process."""
     if not hasattr(os, "fork"):
         return work()
     # What was started with a signal ignored (nohup, a background job) goes on ignoring it.
@@ -79,14 +79,14 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def _outlived(alive: int) -> None:
-    """Wait for the end of the parent; then there is nobody to work for."""
+    """Wait for the end of the parent, then clean up and exit."""
     os.read(alive, 1)
     temporary.remove(temporary.own())
     os._exit(FAULT)
 
 
 def _killed(number: int) -> str:
-    """What it means that a signal which nobody asked for ended the work."""
+    """The message when a signal that nobody asked for ended the work."""
     if number == signal.SIGKILL:
         return (
             "the work was killed (signal 9): most likely the machine ran out of memory; give a lower --max-memory, a shorter "

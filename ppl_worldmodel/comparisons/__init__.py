@@ -1,1 +1,1 @@
-"""Which model? One comparison a file."""
+"""Model comparison: evidence, leave-future-out scores, sufficiency tests, stateless baselines. One comparison a file."""

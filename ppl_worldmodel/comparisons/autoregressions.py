@@ -1,17 +1,17 @@
-"""What does a linear function of the last observations predict?  Real-valued series, with all parameters integrated out.
+"""Bayesian vector autoregression (VAR): a stateless baseline for real-valued series, with all parameters integrated out.
 
-In units u = (y - location) / scale, a vector autoregression: u_t = B' z_t + e_t, z_t = (1, u_t-1, ..., u_t-order, what the action
-is), e_t ~ N(0, S). Order 0 means independent draws. The prior is a finite mixture, over fractions f, of conjugate ones:
+In units u = (y - location) / scale: u_t = B' z_t + e_t, z_t = (1, u_t-1, ..., u_t-order, indicators of the action), e_t ~ N(0, S).
+Order 0 means independent draws. The prior is a finite mixture, over fractions f, of conjugate ones:
 
     S ~ inverse Wishart with mean f^2 I and dim_y + 2 degrees of freedom,    B | S ~ matrix normal(0, I / f^2, S)
 
-so that, on average, each entry of B has mean 0 and standard deviation 1: the intercept lies about `location`, give or take
-`scale`, coefficients are shrunk to zero, and the noise is a fraction of `scale`. A single conjugate prior would tie the noise to
-`scale` itself, which it may be far below where the past tells much; for the choice of f the evidence pays log 6 nats at most.
+so that, on average, each entry of B has mean 0 and standard deviation 1: the intercept lies within about `scale` of `location`,
+coefficients are shrunk to zero, and the noise is a fraction of `scale`. A single conjugate prior would tie the noise to `scale`
+itself, although the noise is far smaller where the past predicts well. The mixture over f costs the evidence log 6 nats at most.
 Given f the one-step predictive is a multivariate Student t.
 
-Missing values: what is seen of a row is predicted (the marginal of the Student t), but only whole rows teach B and S; among the
-regressors a missing value is replaced by `location`. The predictives are those of a model of what was seen that does so.
+Missing values: the observed part of a row is predicted (the marginal of the Student t), but only whole rows update B and S. Among
+the regressors a missing value is replaced by `location`. The predictives are those of a model of the observed values that does so.
 
 Source: Karlsson (2013), Handbook of Economic Forecasting 2B, chapter 15, section 3.2 (the conjugate prior and its Student t);
 Gelman et al. (2013), Bayesian Data Analysis, section 3.6.
@@ -36,7 +36,7 @@ def reals(
     """log p(y_t | y_1:t-1, actions), in nats, of a vector autoregression; 0 where a whole row is missing.
 
     order            how many rows back it looks; 0: independent draws
-    location, scale  of each component: where the prior expects it, and how far from there
+    location, scale  of each component: its prior location and scale
     actions          whole numbers; each has an intercept of its own beside the common one
     fractions        of `scale` that the noise may have, equally likely a priori
     """
@@ -75,7 +75,7 @@ def _student_t(units: np.ndarray, z: np.ndarray, fraction: float) -> np.ndarray:
     freedom = 3.0 + _before(whole.astype(float))  # of the Student t: those of the inverse Wishart less dim_y - 1
     scatter = fraction**2 * np.eye(dim_y) + _before(learned)
 
-    # The marginal of what is seen: what is missing has a scale of one of its own, and no error.
+    # The marginal of the observed entries: a missing one gets a scale of one of its own, and no error.
     both = seen[:, :, None] & seen[:, None, :]
     shape = np.where(both, scatter * (spread / freedom)[:, None, None], np.eye(dim_y))
     distance = np.einsum("ti,ti->t", error, np.linalg.solve(shape, error[..., None])[..., 0])

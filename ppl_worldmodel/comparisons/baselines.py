@@ -1,9 +1,9 @@
-"""Does a belief state beat a window of history?  Models without a hidden state, as rows of a table of log predictives.
+"""Stateless baselines: independent draws and windows of history, as rows of a table of log predictives.
 
-Each looks at the last few observations and nothing else, and has its parameters integrated out in closed form: what it says of
-y_t is a proper density given y_1:t-1, so that its sum is an exact log evidence, as comparable as that of a marginalised program.
-A world model that does not beat them has not shown that its hidden state is of use for prediction. `windows` has those of symbols
-and counts, `autoregressions` those of real values, with their sources.
+Each uses the last few observations and nothing else, with its parameters integrated out in closed form. Its predictive of y_t is a
+proper density given y_1:t-1, so that the sum of the logarithms is an exact log evidence, comparable with that of a marginalised
+program. A world model that does not beat them has not shown that its hidden state helps prediction. `window_models` has those of
+symbols and counts, `autoregressions` those of real values, with their sources.
 """
 
 from collections.abc import Sequence
@@ -48,10 +48,10 @@ def baselines(
                  symbols and counts each from their own past
     kind         "categorical": symbols 0 ... num_symbols - 1; "count"; "real" (see `kind_of`)
     orders       how many of the last observations a window holds, one baseline for each
-    actions      whole numbers (time,); the one of the step itself is looked at beside the window
-    location, scale  of "count" and "real": where, and how far from there, values are expected, for all or for each component; such
-                 as the prior predictive mean and standard deviation of the model that one compares with. They may not come from
-                 the data, or the densities would not be predictive
+    actions      whole numbers (time,); the one of the step itself is used beside the window
+    location, scale  of "count" and "real": prior location and scale of the values, for all or for each component; such as the
+                 prior predictive mean and standard deviation of the model that one compares with. They may not come from the
+                 data, or the densities would not be predictive
     num_symbols  of "categorical"; without it, one more than the largest symbol of the series, at least 2
 
     Raises DataError if the values are not of the kind, if a setting is missing, or if shapes do not fit.
@@ -79,7 +79,7 @@ def baselines(
 
 
 def _series(observed: Values, kind: str | None) -> np.ndarray:
-    """The observations as floats (time, dim_y), which are what the kind says."""
+    """The observations as floats (time, dim_y), checked to be of the kind."""
     if kind not in get_args(Kind):
         raise DataError(
             f"kind={kind!r}: expected one of {', '.join(get_args(Kind))}; kind_of(distribution) tells which"
@@ -108,7 +108,7 @@ def _actions(actions: Values, steps: int) -> np.ndarray:
     if values.shape != (steps,) or not (values == np.round(values)).all() or np.isinf(values).any():
         raise DataError(
             f"actions of shape {values.shape} for {steps} steps: expected one whole number for each step; leave real-valued inputs "
-            "out, no window looks at them"
+            "out, no window uses them"
         )
     return values.astype(int)
 
@@ -125,8 +125,8 @@ def _prior(kind: str | None, location: Any, scale: Any, dim_y: int) -> tuple[np.
     """Location and scale of each component, (dim_y,)."""
     if location is None or scale is None:
         raise DataError(
-            f"the kind '{kind}' needs location and scale: say where, and how far from there, values are expected before any are "
-            "seen, such as the prior predictive mean and standard deviation of the model that you compare with"
+            f"the kind '{kind}' needs location and scale: give the mean and the spread of the values that are expected before "
+            "any are seen, such as the prior predictive mean and standard deviation of the model that you compare with"
         )
     if np.shape(location) not in ((), (dim_y,)) or np.shape(scale) not in ((), (dim_y,)):
         raise DataError(

@@ -1,7 +1,7 @@
-"""Does a belief beat a window of history?  The best model that has a state, beside the best of those that have none.
+"""Belief against window of history: the best model that has a state, beside the best of those that have none.
 
-A belief that is sufficient to predict loses nothing against any function of the past; a window holds a few observations of it and
-learns freely what follows them. A window that foretells better says that the belief lacks something.
+A belief that is sufficient predicts as well as any function of the past. A window holds the last few observations only, and learns
+freely what follows them. If a window predicts better, the belief lacks something.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from ppl_worldmodel.comparisons.ranking import BARELY
 
 
 def belief_or_window(tree: xr.DataTree) -> str:
-    """A sentence; empty where either kind is missing. tree: of a comparison (see `compare`)."""
+    """A sentence that says which predicts better; empty where either kind is missing. tree: of a comparison (see `compare`)."""
     table, pointwise = tree["scores"].to_dataset(), tree["pointwise"].to_dataset()["lfo"]
     states = table["state"].values.astype(bool)
     if states.all() or not states.any():
@@ -32,7 +32,7 @@ def _foretold(belief: str, window: str, ahead: Difference) -> str:
         if ahead.total > 0
         else (_a(window).capitalize(), f"the belief of {belief}")
     )
-    return f"{first} foretells better than {second}, by {said}."
+    return f"{first} predicts better than {second}, by {said}."
 
 
 def _evidence(table: xr.Dataset, states: np.ndarray) -> str:
@@ -49,5 +49,5 @@ def _evidence(table: xr.Dataset, states: np.ndarray) -> str:
 
 
 def _a(name: str) -> str:
-    """In a sentence: "window of 1" is a window of one observation."""
+    """The name in a sentence: "window of 1" is a window of one observation."""
     return f"a {name} observation{'' if name.endswith(' 1') else 's'}" if name.startswith("window of") else name

@@ -1,10 +1,10 @@
-"""What is the evidence of a model whose parameters are learned?  Bridge sampling, from draws of the posterior.
+"""Bridge sampling: the log evidence of a model whose parameters are learned, from draws of the posterior.
 
 log p(y) is the log ratio of the unnormalised posterior to a proposal of known integral, estimated from draws of both (Meng & Wong
-1996, Statistica Sinica 6, equation 4.1). The proposal is a mixture of normals, fitted to one half of the draws; the other half is
-used. Where the states may exchange names, the proposal is averaged over all their orders, so that it covers every mirror image
-of the posterior, reached by the draws or not (Fruhwirth-Schnatter 2004, Econometrics Journal 7, section 3.3; its equation 11 is the
-standard error, with the effective number of the dependent draws).
+1996, Statistica Sinica 6, equation 4.1). The proposal is a mixture of normals, fitted to one half of the draws; the other half
+enters the estimate. Where the states may exchange names, the proposal is averaged over all their orders, so that it covers every
+mirror image of the posterior, reached by the draws or not (Fruhwirth-Schnatter 2004, Econometrics Journal 7, section 3.3; its
+equation 11 is the standard error, with the effective number of the dependent draws).
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ BATCH = 256  # points at once
 
 
 class Estimate(NamedTuple):
-    """A log evidence in nats, its standard error, and how it was got."""
+    """A log evidence in nats, its standard error, and the method."""
 
     log_evidence: float
     error: float
@@ -72,7 +72,7 @@ def bridge(
 def log_ratios(
     space: Coordinates, components: Components, points: Float[Array, "draw size"], names: Relabelling | None
 ) -> Float[Array, " draw"]:
-    """log of the unnormalised posterior over the proposal, both as densities of the parameters; it can be traced by JAX."""
+    """Log ratio of the unnormalised posterior to the proposal, both as densities of the parameters; it can be traced by JAX."""
     images = _images(space, names)
 
     def ratio(z: Array) -> Array:

@@ -1,8 +1,8 @@
-"""Which model?  Every model on the same data: evidence, leave-future-out scores and weights, beside models that have no state.
+"""Model comparison on the same data: evidence, leave-future-out scores and weights, beside models that have no state.
 
-Returned is one DataTree. The group `scores` has a row for each model (dimension `model`); `pointwise` the scores of each time step;
-`models/<name>` what each model learned, as its engine returned it; `without_names/<name>` what that means whatever the states are
-called; `checks` whether the draws can be trusted (see `checks.check`). Attributes tell which comparison can be decided.
+The result is one DataTree. The group `scores` has a row for each model (dimension `model`); `pointwise` the scores of each time
+step; `models/<name>` what each model learned, as its engine returned it; `without_names/<name>` its invariants, which do not depend
+on names of states; `checks` whether the draws can be trusted (see `checks.check`). Attributes say which comparison can be decided.
 """
 
 import json
@@ -23,8 +23,10 @@ from ppl_worldmodel.comparisons.leave_future_out import check_first, default_fir
 from ppl_worldmodel.comparisons.ranking import Row, rows_of, verdicts
 from ppl_worldmodel.comparisons.score import EVIDENCE, Score, score, terms_of
 from ppl_worldmodel.comparisons.stateless_baselines import distribution_of, observed_series, stateless
+from ppl_worldmodel.comparisons.table import as_text
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.reading import Reading, read
 from ppl_worldmodel.program.site_names import with_dotted_names, with_dotted_sites
 from ppl_worldmodel.provenance import provenance
 
@@ -32,14 +34,12 @@ Say = Callable[[str], None]
 
 
 class Comparison(NamedTuple):
-    """What came of it: rows for people, the best first, and everything in one tree. Prints as a table."""
+    """The result of a comparison: rows, the best first, and everything in one tree. Prints as a table."""
 
     rows: tuple[Row, ...]
     tree: xr.DataTree
 
     def __repr__(self) -> str:
-        from ppl_worldmodel.comparisons.table import as_text
-
         return as_text(self.tree)
 
 
@@ -48,7 +48,7 @@ def compare(
     data: Mapping[str, Any],
     key: jax.Array | None = None,
     *,
-    engine: Callable[..., xr.DataTree] | None = None,
+    engine: Engine | None = None,
     evidence: str = "bridge",
     first: int | None = None,
     horizon: int = 1,
@@ -67,12 +67,12 @@ def compare(
     evidence  how it is estimated: "bridge", or "smc" over the data
     first     the first time step that is scored by leave-future-out (counted from 0); None: after a fifth of the series
     horizon   how many steps ahead the scores look
-    windows   beside them, models without a state: independent draws and windows of one and two steps of history
+    windows   also models without a state: independent draws and windows of one and two steps of history
     classic   AIC, BIC, DIC and PSIS-LOO, too
     references  {name: parameter values} whose names of the states are taken, such as a simulation's truth
     fast      a tenth of the draws: to see that it runs, not to decide anything
-    ready     is given what each model learned (name, result), as soon as it has
-    What fails of one model is a row of `checks` with its reason, and the others go on; if all fail, the first error is raised.
+    ready     is called with (name, result) as soon as a model has learned its parameters
+    What fails for one model is a row of `checks` with its reason, and the others go on; if all fail, the first error is raised.
     Raises DataError if the models observe different data, or one gives them a probability and another a density;
     NotExactlySolvable for a program that is not read exactly.
     """
@@ -87,7 +87,8 @@ def compare(
     def size(number: int) -> int:
         return number // 10 if fast else number
 
-    _check_same(models, each)
+    readings = {name: read(model, each[name]) for name, model in models.items()}
+    _check_same(readings)
     failed: list[Finding] = []
     errors: list[Exception] = []
 
@@ -97,12 +98,10 @@ def compare(
         say(f"{what} {failed[-1].why}")
 
     fits: dict[str, Fit] = {}
-    for number, (name, model) in enumerate(models.items()):
+    for number, (name, reading) in enumerate(readings.items()):
         say(f"{name}: learning ...")
         try:
-            fits[name] = fit(
-                model, each[name], keys[2 * number], engine=engine, size=size, reference=references.get(name)
-            )
+            fits[name] = fit(reading, keys[2 * number], engine=engine, size=size, reference=references.get(name))
         except Exception as error:
             fails(name, error)
             continue
@@ -151,13 +150,13 @@ def compare(
             try:
                 tree[f"without_names/{name}"] = xr.DataTree(without_names(found))
             except Exception as error:
-                fails(f"{name}, what needs no names", error)
+                fails(f"{name}, invariants", error)
     told = _to_tell(tree, fits, keys[-1])
     tree["checks"] = xr.DataTree(as_dataset((*from_dataset(trusted), *failed)))
     tree.attrs = {
         "first": start, "horizon": horizon, "steps": steps, "fast": int(fast), "no_windows": why,
-        "families": json.dumps({name: type(found.system).__name__ for name, found in fits.items()}),
-        "structures": json.dumps({name: repr(found.system) for name, found in fits.items()}),
+        "families": json.dumps({name: found.reading.family for name, found in fits.items()}),
+        "structures": json.dumps({name: repr(found.reading) for name, found in fits.items()}),
         "to_tell": json.dumps(told),
         **verdicts(tree), "seconds": time.perf_counter() - started, **provenance(),
     }  # fmt: skip
@@ -175,15 +174,15 @@ def _data_of(models: Mapping[str, Callable], data: Mapping[str, Any]) -> dict[st
     return {name: dict(data) for name in models}
 
 
-def _check_same(models: Mapping[str, Callable], data: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise DataError unless all programs observe the same numbers, and count or measure them alike."""
+def _check_same(readings: Mapping[str, Reading]) -> None:
+    """Raise DataError unless all programs observe the same numbers, all with probabilities or all with densities."""
     seen: dict[str, list[np.ndarray]] = {}
-    kinds: dict[str, list[tuple[str, str]]] = {}  # site, and what its law gives a value: a probability or a density
-    for name, model in models.items():
-        series = observed_series(model, data[name], examine(model, data[name])[0].structure)
+    kinds: dict[str, list[tuple[str, str]]] = {}  # site, and whether its law gives a value a probability or a density
+    for name, reading in readings.items():
+        series = observed_series(reading)
         order = sorted(series, key=lambda site: (series[site].shape, series[site].tobytes()))
         seen[name] = [series[site] for site in order]
-        laws = {site: distribution_of(model, data[name], site) for site in order}
+        laws = {site: distribution_of(reading, site) for site in order}
         kinds[name] = [(site, "probability" if law.support.is_discrete else "density") for site, law in laws.items()]
     first, *others = seen
     for name in others:
@@ -206,7 +205,7 @@ def _check_same(models: Mapping[str, Callable], data: Mapping[str, Mapping[str, 
 
 
 def _to_tell(tree: xr.DataTree, fits: Mapping[str, Fit], key: jax.Array) -> dict[str, Any]:
-    """How long a series tells the two best models that have a state apart; empty if there are fewer."""
+    """The length of series that tells the two best models with a state apart; empty if there are fewer."""
     ranked = [str(name) for name in tree["scores"].to_dataset()["model"].values if name in fits][:2]
     if len(ranked) < 2:
         return {}
@@ -225,8 +224,8 @@ def _windows(wanted: bool, fits: Mapping[str, Fit], key: jax.Array) -> tuple[dic
     if not wanted:
         return {}, ""
     found = next(iter(fits.values()))
-    without, why = stateless(found.model, found.data, found.system.structure, key)
+    without, why = stateless(found.reading, key)
     taken = set(without) & set(fits)
     if taken:
-        raise DataError(f"a model is called '{taken.pop()}', as one without a state is: give it another name")
+        raise DataError(f"a model is called '{taken.pop()}', the name of a model without a state: give it another name")
     return without, why

@@ -1,11 +1,11 @@
-"""What is the evidence of a model whose parameters are learned?  Sequential Monte Carlo over the data, from the prior on.
+"""Sequential Monte Carlo over the data: the log evidence of every prefix of a series, with particles of the parameters.
 
-Particles of the parameters start as draws from the prior and take in the series, as much of it at a time as keeps half of them
-effective; a step may end inside of an observation, which then has counted with a power. After each step they are resampled and
-moved by a random walk that keeps p(parameters | data so far). The product of the average weights is an unbiased estimate of
-the evidence up to every time step, so that log p(y_t | y_1:t-1), the parameters integrated out, comes with it.
+The particles start as draws from the prior and take in the series, each time as much of it as keeps half of them effective. A step
+may end inside an observation, whose density then counts with a power. After each step they are resampled and moved by a random walk
+that leaves p(parameters | data so far) as it is. The product of the average weights is an unbiased estimate of the evidence up to
+every time step; log p(y_t | y_1:t-1), the parameters integrated out, comes with it.
 
-It shares nothing with `bridge` but the density: no chain, no fitted proposal.
+It shares nothing with `bridge_sampling` but the density: no chain, no fitted proposal.
 
 Source: Chopin (2002), Biometrika 89 (iterated batch importance sampling); Del Moral, Doucet & Jasra (2006), J. Royal Statistical
 Society B 68, sections 3.2 and 3.3; on steps of equal effective size: Zhou, Johansen & Aston (2016), J. Comput. Graph. Statist. 25.
@@ -73,7 +73,7 @@ def anneal(
     """The evidence of every prefix of the series.
 
     names      how states exchange names, where the program is exchangeable: particles are then moved to one mirror image, which
-               leaves their law as it is (all images weigh the same) and makes the random walk local
+               keeps their distribution (all images have the same weight) and makes the random walk local
     num_moves  of the random walk, in each step
     Raises NotExactlySolvable, naming the parameter, where a prior is improper.
     """

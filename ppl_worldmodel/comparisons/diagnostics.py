@@ -1,4 +1,4 @@
-"""What else is to be known of compared models?  Whether their draws can be trusted, and how long it takes to tell them apart."""
+"""Diagnostics of a comparison: convergence of draws, invariants, and the length of series that tells models apart."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,15 @@ from ppl_worldmodel.checks.check import as_dataset, check, from_dataset
 from ppl_worldmodel.checks.convergence import RHAT, RHAT_APART
 from ppl_worldmodel.comparisons.fit import Fit
 from ppl_worldmodel.comparisons.sample_size import StepsToTell, steps_to_tell
-from ppl_worldmodel.comparisons.stateless_baselines import SIMULATED, observed_arguments
+from ppl_worldmodel.comparisons.stateless_baselines import SIMULATED
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.load import check_arguments
 from ppl_worldmodel.identifiability.invariants import invariants, summary
 from ppl_worldmodel.labels.aligned_results import posterior_mean
+from ppl_worldmodel.program.reading import observed_arguments
 
 SIMULATED_STEPS = 5000  # in series as long as the data, two of them at least
-FEW = 250  # draws of a chain: enough for R-hat and quantiles of what names do not touch
+FEW = 250  # draws of a chain: enough for R-hat and quantiles of the invariants
 
 
 def trust(fits: Mapping[str, Fit]) -> xr.Dataset:
@@ -32,7 +33,7 @@ def trust(fits: Mapping[str, Fit]) -> xr.Dataset:
 
 
 def doubts(checks: xr.Dataset) -> list[str]:
-    """What speaks against the scores, a sentence each: draws that have not converged, models or parts that failed.
+    """Reasons to doubt the scores, a sentence each: draws that have not converged, models or parts that failed.
 
     checks  the findings as a Dataset
     """
@@ -46,15 +47,15 @@ def doubts(checks: xr.Dataset) -> list[str]:
 
 
 def without_names(fit: Fit) -> xr.Dataset:
-    """What the draws say of the system whatever its states are called: the summary of `invariants`, and `modes`.
+    """The summary of `invariants`, which do not depend on the names of the states.
 
-    The attribute `modes` says whether the chains agree in these: if they do not, they found modes of the posterior that are no
+    The attribute `modes` says whether the chains agree in them: if they do not, they found modes of the posterior that are not
     relabellings of each other.
     """
     posterior = fit.result["posterior"].to_dataset()
     draws = {name: posterior[name].values for name in fit.space.names}
     every = max(1, next(iter(draws.values())).shape[1] // FEW)
-    table = summary(invariants(fit.model, fit.data, {name: values[:, ::every] for name, values in draws.items()}))
+    table = summary(invariants(fit.reading, {name: values[:, ::every] for name, values in draws.items()}))
     rhats = {
         str(name): float(values.sel(statistic="rhat").max()) for name, values in table.data_vars.items() if values.size
     }
@@ -64,27 +65,27 @@ def without_names(fit: Fit) -> xr.Dataset:
     worst = max(known, key=lambda name: known[name])
     which = f"R-hat {known[worst]:.3f}, of {worst}"
     if known[worst] <= RHAT:
-        said = f"the chains agree in what needs no names (largest {which})"
+        said = f"the chains agree in the invariants (largest {which})"
     elif known[worst] <= RHAT_APART:
-        said = f"the chains are too short to say whether they agree in what needs no names (largest {which})"
+        said = f"the chains are too short to say whether they agree in the invariants (largest {which})"
     else:
         said = (
-            f"the chains differ in what needs no names (largest {which}): there are modes of the posterior that are no "
+            f"the chains differ in the invariants (largest {which}): there are modes of the posterior that are not "
             "relabellings of each other, or the chains are far too short"
         )
     return table.assign_attrs(modes=said)
 
 
 def apart(one: Fit, other: Fit, key: jax.Array) -> StepsToTell | str:
-    """How long a series tells two models apart, each at its posterior mean, if the first is true; or why that is not known."""
+    """The length of series that tells two models apart, each at its posterior mean, if the first is true; or why it is unknown."""
     try:
         for fit in (one, other):
-            check_arguments(fit.model, _given(fit), remedy=SIMULATED)
+            check_arguments(fit.reading.model, _given(fit), remedy=SIMULATED)
         return steps_to_tell(
-            one.model,
-            posterior_mean(one.model, one.data, one.result, one.space.names),
-            other.model,
-            posterior_mean(other.model, other.data, other.result, other.space.names),
+            one.reading.model,
+            posterior_mean(one.reading, one.result),
+            other.reading.model,
+            posterior_mean(other.reading, other.result),
             key,
             num_steps=(steps := one.result["log_likelihood"]["log_predictive"].sizes["time"]),
             num_series=max(2, -(-SIMULATED_STEPS // steps)),
@@ -93,11 +94,11 @@ def apart(one: Fit, other: Fit, key: jax.Array) -> StepsToTell | str:
         )
     except WorldModelError as error:
         return str(error)
-    except Exception as error:  # a question beside the comparison: it must not cost the comparison
+    except Exception as error:  # this is no part of the scores: its failure must not stop the comparison
         return f"it could not be computed ({type(error).__name__}: {error})"
 
 
 def _given(fit: Fit) -> dict:
-    """What the program takes beside its observations."""
-    observed = observed_arguments(fit.model, fit.data, fit.system.structure)
-    return {name: value for name, value in fit.data.items() if name not in observed}
+    """The arguments of the program other than its observations."""
+    observed = observed_arguments(fit.reading)
+    return {name: value for name, value in fit.reading.data.items() if name not in observed}

@@ -1,4 +1,4 @@
-"""What did a model learn from the data?  One posterior, in comparable labels, with all that a comparison of models needs of it."""
+"""Fit of one model for a comparison: its posterior, in comparable labels, with all that the scores need."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,20 +13,18 @@ from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
+from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.labels.aligned_results import LABELLING, aligned
 from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
 from ppl_worldmodel.labels.state_axes import with_state_axes
 from ppl_worldmodel.program.coordinates import Coordinates, coordinates
-from ppl_worldmodel.program.read import Plan, System, examine
+from ppl_worldmodel.program.reading import Reading
 
 
 class Fit(NamedTuple):
     """result  of the engine, its draws relabelled where the program is exchangeable; draws: the same as vectors z of `space`"""
 
-    model: Callable
-    data: dict[str, Any]
-    system: System
-    plan: Plan
+    reading: Reading
     space: Coordinates
     names: Relabelling | None
     result: xr.DataTree
@@ -39,11 +37,10 @@ class Fit(NamedTuple):
 
 
 def fit(
-    model: Callable,
-    data: Mapping[str, Any],
+    reading: Reading,
     key: jax.Array,
     *,
-    engine: Callable[..., xr.DataTree] | None = None,
+    engine: Engine | None = None,
     size: Callable[[int], int] = lambda number: number,
     reference: Mapping[str, Any] | None = None,
 ) -> Fit:
@@ -51,28 +48,27 @@ def fit(
 
     engine     None: gibbs where every parameter is conjugate (its chains move among the names of the states), else NUTS; a program
                without parameters is asked for its exact beliefs
-    size       of a number of draws, how many to take
+    size       number of draws -> how many of them to take
     reference  values of the parameters whose names of the states are taken; None: those that the draws settle on
     """
-    system, plan = examine(model, data)
-    space = coordinates(model, data, plan)
+    space = coordinates(reading)
     if not space.names:
-        result = exact_engine(parameters={})(model, data, key)
-        return Fit(model, dict(data), system, plan, space, None, result, np.zeros((1, 1, 0)))
-    result = engine(model, data, key) if engine else _learned(model, data, key, size)
-    names = relabelling(model, data, system, plan, space)
+        result = exact_engine()(reading.given({}), key)
+        return Fit(reading, space, None, result, np.zeros((1, 1, 0)))
+    result = engine(reading, key) if engine else _learned(reading, key, size)
+    names = relabelling(reading)
     if names is not None and names.exchangeable:
-        result = aligned(result, model, data, plan, names, reference)
+        result = aligned(result, reading, names, reference)
     result = with_state_axes(result, names).copy()
     result.attrs["labelling"] = LABELLING
     posterior = result["posterior"].to_dataset()
     flatten = jax.jit(jax.vmap(jax.vmap(space.unconstrain)))
     draws = flatten({name: jnp.asarray(posterior[name].values) for name in space.names})
-    return Fit(model, dict(data), system, plan, space, names, result, np.asarray(draws))
+    return Fit(reading, space, names, result, np.asarray(draws))
 
 
-def _learned(model: Callable, data: Mapping[str, Any], key: jax.Array, size: Callable[[int], int]) -> xr.DataTree:
+def _learned(reading: Reading, key: jax.Array, size: Callable[[int], int]) -> xr.DataTree:
     try:
-        return gibbs(num_warmup=size(1000), num_samples=size(4000))(model, data, key)
+        return gibbs(num_warmup=size(1000), num_samples=size(4000))(reading, key)
     except NotExactlySolvable:  # a parameter without a conjugate conditional
-        return nuts(num_warmup=size(500), num_samples=size(1000))(model, data, key)
+        return nuts(num_warmup=size(500), num_samples=size(1000))(reading, key)

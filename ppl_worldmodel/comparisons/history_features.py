@@ -1,7 +1,7 @@
-"""What of the history might a belief have forgotten?  Functions of what was known before each step, as columns of numbers.
+"""Features of the history for a sufficiency test: functions of what was known before each step, as columns of numbers.
 
-A column at t is made of values before t (and of the input of t), never of later ones: also means and standard deviations, by
-which values are brought to one scale, are those of the past. All arrays have the axes (sequence, time, column).
+A column at t is made of values before t (and of the input of t), never of later ones. The means and standard deviations that bring
+values to one scale are those of the past, too. All arrays have the axes (sequence, time, column).
 """
 
 from typing import NamedTuple
@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, Real
 from scipy import signal
 
-FEW = 5  # so many different whole numbers, or fewer, are symbols
+FEW = 5  # so many different whole numbers, or fewer, count as symbols
 FORGOTTEN = 0.1  # share of the exponentially weighted mean that a step replaces: it looks about ten steps back
 
 
 class Feature(NamedTuple):
-    """name      what it is, for people
+    """name      what it is, in words
     columns   one or more functions of the history
     """
 

@@ -1,9 +1,10 @@
-"""What do the classic criteria say?  AIC, BIC, DIC, and PSIS-LOO of the one-step terms, for those who ask.
+"""Information criteria: AIC, BIC, DIC, and PSIS-LOO of the one-step terms.
 
-They stand beside leave-future-out scores and evidence, not in their place. AIC and BIC look at one point, the maximum of the
+They stand beside leave-future-out scores and evidence, and do not replace them. AIC and BIC use one point, the maximum of the
 likelihood, and count parameters; where a parameter lies on its boundary, or states may exchange names, their count is wrong. DIC
 takes the posterior mean of the log density for its centre, which has no meaning where the posterior has several modes. LOO leaves
-out one term but learns from the FUTURE of that term: it asks how well a gap is filled in, not how well the next step is foretold.
+out one term but learns from the FUTURE of that term: it measures how well a gap is filled in, not how well the next step is
+predicted.
 
 Source: Akaike (1974), IEEE Trans. Automatic Control 19; Schwarz (1978), Annals of Statistics 6; Spiegelhalter et al. (2002), J.
 Royal Statistical Society B 64, with the variance form of Gelman, Hwang & Vehtari (2014), Statistics and Computing 24, equation 10;
@@ -24,7 +25,7 @@ from ppl_worldmodel.program.coordinates import Coordinates
 
 class Criteria(NamedTuple):
     """max_log_likelihood  in nats; aic, bic, dic on the deviance scale (twice the nats, smaller is better)
-    loo  expected log density in nats; loo_bad: of how many steps the Pareto k-hat is above 0.7
+    loo  expected log density in nats; loo_bad: number of steps whose Pareto k-hat is above 0.7
     """
 
     parameters: int
@@ -39,7 +40,7 @@ class Criteria(NamedTuple):
 def criteria(
     space: Coordinates, draws: Float[np.ndarray, "chain draw size"], terms: Float[np.ndarray, "chain draw time"]
 ) -> Criteria:
-    """All of them.
+    """All criteria of a model.
 
     draws, terms  of the posterior: vectors z of `space`, and their one-step terms log p(y_t | y_1:t-1, z)
     """

@@ -1,16 +1,16 @@
-"""How well does a model foretell what it has not seen?  Exact leave-future-out scores of the filter's predictive distributions.
+"""Leave-future-out cross-validation: exact scores of the filter's predictive distributions, by importance weights.
 
 The score of time t is log p(y_t, ..., y_t+h-1 | y_1:t-1): the filter's one-step terms, exact at given parameters, averaged over the
-posterior of the parameters given the past alone. That posterior is not sampled anew at every t: draws given y_1:n serve the times
-around n, weighted by the terms of the steps in between (which are divided out where t is before n), as far as the weights' Pareto
-k-hat lets them; then a new sample is taken in the middle of what is left. Nothing that is scored has seen its future: what was
-seen too much is divided out exactly.
+posterior of the parameters given the past alone. That posterior is not sampled anew at every t. Draws given y_1:n serve the times
+around n, weighted by the terms of the steps in between (divided out where t is before n), as long as the weights' Pareto k-hat is
+small enough; then a new sample is taken in the middle of the steps that are left. No score uses its own future: later observations
+that the draws have seen are divided out exactly.
 
 Source: Burkner, Gabry & Vehtari (2020), J. Statistical Computation and Simulation 90, sections 2.3 and 2.4; PSIS: Vehtari et al.
 (2024), J. Machine Learning Research 25.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
@@ -24,12 +24,13 @@ from scipy.special import logsumexp
 
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.infer.psis import psis
-from ppl_worldmodel.program.coordinates import Coordinates
-from ppl_worldmodel.program.marginalize import with_factor
-from ppl_worldmodel.program.read import Plan, log_predictive
+from ppl_worldmodel.program.coordinates import coordinates
+from ppl_worldmodel.program.marginalize import FACTOR, with_factor
+from ppl_worldmodel.program.reading import Reading
+from ppl_worldmodel.program.system import log_predictive
 
-# Above one half the weights have no variance, and a standard error of what they average means nothing: scores from draws of a
-# normal mean, later observations divided out, were off by 1.1 of theirs (root mean square) up to k-hat 0.5, by 2.5 from 0.6 to 0.7.
+# Above one half the weights have no variance, and a standard error of their average means nothing. Scores from draws of a normal
+# mean, later observations divided out, were off by 1.1 standard errors (root mean square) up to k-hat 0.5, by 2.5 from 0.6 to 0.7.
 PARETO_K = 0.5
 
 # log p(y_t | y_1:t-1, parameters) of each draw
@@ -41,7 +42,7 @@ class Scores(NamedTuple):
     """elpd      the score of each time step (time,), in nats; NaN where it is not scored
     error     its Monte Carlo standard error
     pareto_k  of the weights at that step; 0 where the draws were used as they are
-    seen      how many observations had been seen by the draws that it comes from; 0 where it is not scored
+    seen      how many observations its draws have seen; 0 where it is not scored
     first     the first time step that is scored (counted from 0); horizon: how many steps ahead
     """
 
@@ -58,7 +59,7 @@ class Scores(NamedTuple):
 
     @property
     def total_error(self) -> float:
-        """Monte Carlo standard error of the total, at most: steps that share a sample are taken to err together."""
+        """Upper bound of the total's Monte Carlo standard error: errors of steps that share a sample are added."""
         samples = [n for n in np.unique(self.seen) if n]
         return float(np.sqrt(sum(np.nansum(self.error[self.seen == n]) ** 2 for n in samples)))
 
@@ -69,7 +70,7 @@ def leave_future_out(
     """Scores of the steps from `first` on.
 
     refit  number of observations n -> the terms of draws given y_1:n
-    whole  the terms of draws given the whole series, where there are some: they are used first
+    whole  the terms of draws given the whole series, if there are any: they are used first
     Raises DataError unless 1 <= first <= num_steps - horizon.
     """
     check_first(first, num_steps, horizon)
@@ -95,7 +96,7 @@ def leave_future_out(
         low, high = left.pop()
         if low > high:
             continue
-        n = round(np.sqrt(low * high))  # draws reach so much further the more has been seen
+        n = round(np.sqrt(low * high))  # the more observations the draws have seen, the more steps they serve
         terms = refit(n)
         a = next((t for t in range(n - 1, low - 1, -1) if not serves(terms, n, t)), low - 1)
         b = next((t for t in range(n, high + 1) if not serves(terms, n, t)), high + 1)
@@ -104,7 +105,7 @@ def leave_future_out(
 
 
 def default_first(num_steps: int) -> int:
-    """A fifth of the series, and ten steps at least, are left to learn from before the first score."""
+    """The default first step to score: a fifth of the series, and ten steps at least, come before it."""
     return max(min(10, num_steps - 1), num_steps // 5)
 
 
@@ -118,20 +119,19 @@ def check_first(first: int, num_steps: int, horizon: int) -> None:
 
 
 def refitted(
-    model: Callable,
-    data: Mapping[str, Any],
-    plan: Plan,
-    space: Coordinates,
+    reading: Reading,
     key: Array,
     *,
     num_warmup: int = 400,
     num_samples: int = 500,
     num_chains: int = 4,
 ) -> Refit:
-    """Samples with NUTS of the posterior given the first n observations, compiled once for all n.
+    """A sampler (NUTS) of the posterior given the first n observations, compiled once for all n.
 
     A program without parameters has one draw, the same for every n.
     """
+
+    space = coordinates(reading)
 
     @jax.jit
     def terms(z: Array) -> Array:
@@ -144,7 +144,7 @@ def refitted(
         def first(system: Any) -> Array:
             return jnp.where(keep, log_predictive(system), 0.0)
 
-        with_factor(model, plan, "log_predictive", first)(**data)
+        with_factor(reading, FACTOR, first)()
 
     steps = np.arange(jax.eval_shape(space.density, jnp.zeros(space.size)).terms.shape[0])
 

@@ -1,8 +1,8 @@
-"""Which of two models foretold the same steps better, and can one tell?  The paired difference of their scores.
+"""Paired difference of two models' scores on the same steps, with a standard error that allows for autocorrelation.
 
-Scores of neighbouring steps depend on each other, so that the standard error of their sum is taken from the effective number of
-steps (autocorrelations by Geyer's initial monotone sequence, as ArviZ has them), not from their count. For one step ahead and a
-right model the differences are nearly uncorrelated; for several steps ahead they never are (Diebold & Mariano 1995, J. Business &
+Scores of neighbouring steps depend on each other. The standard error of their sum is therefore taken from the effective number of
+steps (autocorrelations by Geyer's initial monotone sequence, as in ArviZ), not from their count. For one step ahead and a right
+model the differences are nearly uncorrelated; for several steps ahead they never are (Diebold & Mariano 1995, J. Business &
 Economic Statistics 13).
 """
 

@@ -1,14 +1,14 @@
-"""In which directions may the prediction of one step be wrong?  Scores that are zero on average, given the history, if it is right.
+"""Scores of the one-step predictive: functions of an observation with mean zero, given the history, if the model is right.
 
 Finite states: how far the observation moves the belief, p(s_t = k | y_1:t) - p(s_t = k | y_1:t-1). With r_k = p(y_t | s_t = k) /
 p(y_t | y_1:t-1) - 1, the score of the predictive in the weight of state k, this is p(s_t = k | y_1:t-1) r_k, the score in the
-logarithm of that weight: bounded, however unlikely the state, where r_k is not. It says that a belief is a martingale. Where the
-emission depends on two states, p(y_t | s_t = k) is that of the new one, the old one averaged over what the history says of it.
+logarithm of that weight. It is bounded, however unlikely the state; r_k is not. Its mean is zero because a belief is a martingale.
+Where the emission depends on two states, p(y_t | s_t = k) is that of the new one, averaged over the old one given the history.
 
 Gaussian states: with e the innovation, whitened by its predicted covariance: e_i, |e_i| less its mean of sqrt(2 / pi), and e_i e_j.
-Divided by their standard deviations these have, given the history, mean zero, unit variance and no covariance. They look at the
-mean, the scale and the covariance of the predictive. The score in its variance, e_i^2 - 1, looks at the scale too, but is so skewed
-that of series of a hundred steps five in a thousand had a p-value below 0.001; with |e_i| two had, and what it found was as much.
+Divided by their standard deviations these have, given the history, mean zero, unit variance and no covariance. They test the mean,
+the scale and the covariance of the predictive. The score in its variance, e_i^2 - 1, tests the scale too, but is so skewed that
+five in a thousand series of a hundred steps had a p-value below 0.001; with |e_i| two had, and it found as much.
 """
 
 from typing import NamedTuple
@@ -28,8 +28,8 @@ ROUNDING = 1e-12  # a belief that moves by less did not move
 
 
 class Directions(NamedTuple):
-    """scores  of each direction, zero where nothing was seen of it
-    present  where something was
+    """scores  of each direction, zero where it was not observed
+    present  where it was
     rank     how early each direction is tried, from 0
     unit     is their covariance, given the history, known to be the identity?
     log_predictive  log p(y_t | y_1:t-1), NaN where nothing was seen

@@ -1,4 +1,4 @@
-"""Who is ahead, and can one tell?  Scores of several models put side by side, with paired differences and weights."""
+"""Ranking of models: their scores side by side, with paired differences, stacking weights, and whether one is ahead."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -20,8 +20,8 @@ STRENGTH = ((np.log(20.0), "positive"), (np.log(150.0), "strong"), (np.inf, "ver
 
 
 class Row(NamedTuple):
-    """One model. `evidence`, `lfo`: totals in nats with standard errors; `behind`: what it lacks to the best in leave-future-out
-    score (paired), never positive; `weight`: of stacking; `sufficient`: p-value of the test of its belief, NaN without one.
+    """One model. `evidence`, `lfo`: totals in nats with standard errors; `behind`: its leave-future-out score less that of the
+    best (paired), never positive; `weight`: of stacking; `sufficient`: p-value of the test of its belief, NaN without one.
     """
 
     model: str
@@ -89,7 +89,7 @@ def rows_of(
             }
         )  # fmt: skip
     elpd = np.stack(ahead)
-    # A step that is scored and has no number makes a total that is none: it ranks last, and is behind by nobody knows how much.
+    # If a scored step has no number, the total is unknown: the model ranks last, and its difference from the best is unknown.
     unknown = np.isnan(elpd[:, first : elpd.shape[1] - horizon + 1]).any(axis=1)
     totals = np.where(unknown, np.nan, np.nansum(elpd, axis=1))
     order = np.argsort(-totals, kind="stable")
@@ -145,7 +145,7 @@ def _by_evidence(table: xr.Dataset) -> tuple[str, str]:
     gap = float(known["evidence"].values[best] - known["evidence"].values[second])
     error = float(np.hypot(*known["evidence_error"].values[[best, second]]))
     said = f"{gap:.1f} +- {error:.1g} nats"
-    if not (gap > TELLS * error and gap > BARELY):  # an error that is not a number tells nothing
+    if not (gap > TELLS * error and gap > BARELY):  # an error of NaN decides nothing
         return "", f"cannot tell: {names[best]} and {names[second]} are {said} apart"
     word = next(word for limit, word in STRENGTH if gap < limit)
     return str(names[best]), f"{names[best]}: {said} ahead of {names[second]} ({word} evidence)"

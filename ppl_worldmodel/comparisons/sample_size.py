@@ -1,8 +1,8 @@
-"""How long must a series be to tell two models apart?  From simulated series, before any data are collected.
+"""Sample size to tell two models apart: from simulated series, before any data are collected.
 
-If A is true, the log evidence ratio of A over B (both at given parameters) grows by the Kullback-Leibler rate per step, and what a
-single series shows of it spreads with the square root of the number of steps. It tells once it is expected to reach log 20, strong
-evidence in the words of Kass & Raftery (1995, J. American Statistical Association 90), and twice its own standard deviation.
+If A is true, the log evidence ratio of A over B (both at given parameters) grows by the Kullback-Leibler rate per step, and its
+standard deviation with the square root of the number of steps. It tells the models apart once it is expected to reach log 20,
+strong evidence in the words of Kass & Raftery (1995, J. American Statistical Association 90), and twice its own standard deviation.
 
 Source: Leroux (1992), Stochastic Processes and their Applications 40 (the rate exists and tells hidden Markov models apart).
 """
@@ -17,8 +17,9 @@ from jaxtyping import Array, Float
 
 from ppl_worldmodel.comparisons.paired_difference import TELLS, error_of_sum
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.program.read import examine, log_predictive, system_at
+from ppl_worldmodel.program.reading import read
 from ppl_worldmodel.program.simulate import as_data, simulate
+from ppl_worldmodel.program.system import log_predictive
 
 STRONG = float(np.log(20.0))  # nats
 ROUNDING = 1e-9  # nats per step
@@ -27,7 +28,7 @@ ROUNDING = 1e-9  # nats per step
 class StepsToTell(NamedTuple):
     """nats   per step that A is better than B if A is true, and its standard error
     spread  standard deviation that a single step adds to the log evidence ratio, dependence between steps included
-    steps   after which the ratio tells; infinite if it never does as far as can be seen
+    steps   after which the ratio tells A from B; infinite if the rate is not above zero
     simulated  number of steps that it was measured on
     """
 
@@ -55,14 +56,14 @@ def steps_to_tell(
     arguments: Mapping[str, Any] | None = None,
     arguments_b: Mapping[str, Any] | None = None,
 ) -> StepsToTell:
-    """How many steps it takes to see that A, and not B, made the data.
+    """The number of steps needed to see that A, and not B, generated the data.
 
     arguments    what A takes besides the observations (such as actions, which then say how long the series is)
     arguments_b  what B takes; None: the same
     num_steps, num_series  of the simulation. A level that drifts goes further in one long series than in many as long as the data,
-                 and then B fits it as badly as it never will: to speak about series of one length, simulate such ones
+                 and B then fits it worse than it fits the data: to speak about series of one length, simulate such ones
 
-    Where A makes what B calls impossible, the rate is infinite, and `steps` how long that took in the simulated series.
+    Where A generates what is impossible under B, the rate is infinite, and `steps` is when that happened in the simulated series.
     Raises DataError if no simulated site of A is an observation of B.
     """
     given = dict(arguments or {})
@@ -94,15 +95,15 @@ def steps_to_tell(
 
 
 def _terms(model: Callable, parameters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Float[np.ndarray, " time"]]:
-    """log p(y_t | y_1:t-1) of a data set, of all sequences together; compiled at the first, for all others of its shapes."""
+    """log p(y_t | y_1:t-1) of a data set, of all sequences together; compiled once for data of the same shapes."""
     compiled: list[Callable] = []
 
     def of(data: Mapping[str, Any]) -> Float[np.ndarray, " time"]:
         series = {name: value for name, value in data.items() if np.ndim(value)}
         if not compiled:
-            plan = examine(model, data, parameters)[1]
+            reading = read(model, data, parameters)
             rest = {name: value for name, value in data.items() if name not in series}
-            compiled.append(jax.jit(lambda series: log_predictive(system_at(model, rest | series, parameters, plan))))
+            compiled.append(jax.jit(lambda series: log_predictive(reading.on(rest | series).at(parameters))))
         found = np.asarray(compiled[0](series), float)
         return found.reshape(-1, found.shape[-1]).sum(axis=0)
 
@@ -110,13 +111,13 @@ def _terms(model: Callable, parameters: Mapping[str, Any]) -> Callable[[Mapping[
 
 
 def told(ratio: Float[np.ndarray, " time"]) -> StepsToTell:
-    """The same from the log ratio of each step of a long series."""
+    """The `StepsToTell` of one long series, from the log ratio of each step."""
     steps = len(ratio)
     return _enough(float(ratio.mean()), error_of_sum(ratio) / steps, steps)
 
 
 def told_of_several(ratios: Float[np.ndarray, "series time"]) -> StepsToTell:
-    """The same from several independent series: the error is that of the mean over series, whatever their steps depend on."""
+    """The same of several independent series: the error is that of their means, so that steps may depend on each other."""
     each = ratios.mean(axis=1)
     return _enough(float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), ratios.size)
 

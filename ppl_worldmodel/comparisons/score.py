@@ -1,4 +1,4 @@
-"""How good is one model?  Evidence, leave-future-out scores, and whether its belief is sufficient, each with its standard error."""
+"""Scores of one fitted model: evidence, leave-future-out scores and a sufficiency test, each with its standard error."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from ppl_worldmodel.comparisons.stateless_baselines import actions_of, observed_
 from ppl_worldmodel.comparisons.sufficiency import Sufficiency, sufficiency
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.labels.aligned_results import posterior_mean
-from ppl_worldmodel.program.read import log_predictive, system_at
+from ppl_worldmodel.program.system import log_predictive
 
 EVIDENCE = ("bridge", "smc")
 
@@ -50,7 +50,7 @@ def score(
 
     first, horizon  of the leave-future-out scores; evidence: "bridge" (from the draws) or "smc" (over the data); classic: AIC, BIC,
     DIC and LOO, too
-    A part that fails leaves the others as they are, and is told in `failed`; only the scores themselves may raise.
+    A part that fails leaves the others as they are, and is named in `failed`; only leave-future-out scores may raise.
     """
     failed: dict[str, Exception] = {}
 
@@ -63,7 +63,7 @@ def score(
 
     key_evidence, key_refits = jax.random.split(key)
     terms = terms_of(fit)
-    refit = refitted(fit.model, fit.data, fit.plan, fit.space, key_refits, num_warmup=size(400), num_samples=size(500))
+    refit = refitted(fit.reading, key_refits, num_warmup=size(400), num_samples=size(500))
     future = leave_future_out(refit, terms.shape[-1], first=first, horizon=horizon, whole=_thinned(terms))
     sufficient, unsaid = attempt("test of sufficiency", lambda: _sufficient(fit), (None, "the test failed"))
     unknown = Estimate(float("nan"), float("nan"), "failed")
@@ -105,16 +105,16 @@ def _evidence(fit: Fit, terms: np.ndarray, key: jax.Array, method: str) -> Estim
 
 def _sufficient(fit: Fit) -> tuple[Sufficiency | None, str]:
     """The test at the posterior mean of the (relabelled) parameters."""
-    means = posterior_mean(fit.model, fit.data, fit.result, fit.space.names)
-    system = system_at(fit.model, fit.data, means, fit.plan)
-    series = observed_series(fit.model, fit.data, system.structure)
+    means = posterior_mean(fit.reading, fit.result)
+    system = fit.reading.at(means)
+    series = observed_series(fit.reading)
     if len(series) != 1:
         return None, f"the test is made for one observed site, and there are {len(series)}"
     if not np.isfinite(np.asarray(log_predictive(system))).all():
         return None, "some observation has no predictive density at the posterior mean"
     try:
         values = next(iter(series.values()))
-        found = sufficiency(system, values, actions_of(fit.data, len(values)))
+        found = sufficiency(system, values, actions_of(fit.reading.data, len(values)))
     except DataError as error:
         return None, str(error)
     if found.degrees_of_freedom:

@@ -1,7 +1,7 @@
-"""What would a window of history have foretold of a program's data?  The baselines, on the scale that the program expects."""
+"""Stateless baselines of a program's data: windows of history, on the scale of the program's prior predictive."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,38 +12,34 @@ from numpyro.distributions import Distribution
 
 from ppl_worldmodel.comparisons.baselines import baselines, kind_of
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.files.load import check_arguments
-from ppl_worldmodel.infer.site_axes import sites
+from ppl_worldmodel.program.reading import Reading, observed_arguments
 from ppl_worldmodel.program.simulate import simulate_series
+from ppl_worldmodel.program.site_axes import sites
 
 DRAWS = 200  # of the prior predictive
 SIMULATED = "give it the default None, so that the program can be simulated"
 
 
-def observed_series(
-    model: Callable, data: Mapping[str, Any], structure: Structure
-) -> dict[str, Float[np.ndarray, "time ..."]]:
+def observed_series(reading: Reading) -> dict[str, Float[np.ndarray, "time ..."]]:
     """What the program observes in its step, by site: floats with the leading axis time, NaN where nothing was seen."""
-    found = sites(model, data, structure)
+    found = sites(reading)
     return {
         name: np.asarray(site.seen, float) for name, site in found.items() if site.observed and "time" in site.dims[:1]
     }
 
 
-def stateless(
-    model: Callable, data: Mapping[str, Any], structure: Structure, key: jax.Array
-) -> tuple[dict[str, Float[np.ndarray, " time"]], str]:
-    """log p(y_t | y_1:t-1) of every baseline, by name, and why there is none, if so.
+def stateless(reading: Reading, key: jax.Array) -> tuple[dict[str, Float[np.ndarray, " time"]], str]:
+    """log p(y_t | y_1:t-1) of every baseline, by name; or none, and the reason.
 
-    What scale values are expected on is taken from the prior predictive of the program: the baselines know no more, and no less.
+    The scale of the values is that of the program's prior predictive: the baselines know as much as the program, and no more.
     """
-    series = observed_series(model, data, structure)
+    series, structure = observed_series(reading), reading.structure
     if structure.sequences or len(series) != 1:
         what = f"{structure.sequences} series" if structure.sequences else f"{len(series)} observed sites"
         return {}, f"windows of history are made for one series of one site, and there are {what}"
     (name, values), *_ = series.items()
-    kind = kind_of(distribution_of(model, data, name))
+    kind = kind_of(distribution_of(reading, name))
     if kind is None:
         return (
             {},
@@ -51,19 +47,19 @@ def stateless(
         )
     settings: dict[str, Any] = {}
     if kind == "categorical":
-        settings["num_symbols"] = _symbols(distribution_of(model, data, name))
+        settings["num_symbols"] = _symbols(distribution_of(reading, name))
     else:
         try:
-            settings["location"], settings["scale"] = _expected(model, data, name, values, key)
+            settings["location"], settings["scale"] = _expected(reading, name, values, key)
         except DataError as error:
             return {}, str(error)
-    return baselines(values, kind=kind, actions=actions_of(data, len(values)), **settings), ""
+    return baselines(values, kind=kind, actions=actions_of(reading.data, len(values)), **settings), ""
 
 
-def distribution_of(model: Callable, data: Mapping[str, Any], name: str) -> Distribution:
+def distribution_of(reading: Reading, name: str) -> Distribution:
     """The distribution of a site, as one run of the program has it."""
     with handlers.trace() as trace, handlers.seed(rng_seed=0):
-        model(**data)
+        reading.model(**reading.data)
     return trace[name]["fn"]
 
 
@@ -73,12 +69,11 @@ def _symbols(fn: Distribution) -> int | None:
     return 2 if upper is None else int(np.max(np.asarray(upper))) + 1
 
 
-def _expected(
-    model: Callable, data: Mapping[str, Any], name: str, values: np.ndarray, key: jax.Array
-) -> tuple[np.ndarray, np.ndarray]:
+def _expected(reading: Reading, name: str, values: np.ndarray, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the prior predictive, of each component."""
-    given = {argument: value for argument, value in data.items() if not _is_observed(value, values)}
-    if len(given) == len(data):
+    model, observed = reading.model, observed_arguments(reading)
+    given = {argument: value for argument, value in reading.data.items() if argument not in observed}
+    if not observed:
         raise DataError(f"no argument of the program is what site '{name}' observes: pass the observations as they are")
     check_arguments(model, given, remedy=SIMULATED)
     length = {"num_steps": len(values)} if "num_steps" in inspect.signature(model).parameters else {}
@@ -90,23 +85,8 @@ def _expected(
     return np.asarray(drawn.mean(axis=(0, 1))), np.asarray(drawn.std(axis=(0, 1)))
 
 
-def observed_arguments(model: Callable, data: Mapping[str, Any], structure: Structure) -> set[str]:
-    """The names of the arguments that hold what the program observes."""
-    series = observed_series(model, data, structure).values()
-    return {name for name, value in data.items() if any(_is_observed(value, values) for values in series)}
-
-
-def _is_observed(value: Any, values: np.ndarray) -> bool:
-    given = np.asarray(value)
-    return (
-        given.dtype.kind in "biuf"
-        and given.shape == values.shape
-        and np.array_equal(given.astype(float), values, equal_nan=True)
-    )
-
-
 def actions_of(data: Mapping[str, Any], steps: int) -> np.ndarray | None:
-    """The one series of whole numbers that the program is given beside its observations, if it is called actions."""
+    """The program's argument `actions`, if it is one series of whole numbers; else None."""
     value = data.get("actions")
     array = None if value is None else np.asarray(value)
     return array if array is not None and array.shape == (steps,) and array.dtype.kind in "iu" else None

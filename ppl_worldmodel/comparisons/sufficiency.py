@@ -1,20 +1,20 @@
-"""Is the belief a sufficient statistic of the history?  A score test: does any function of the past improve the prediction?
+"""Sufficiency of a belief for the history: a score test of whether any function of the past improves the prediction.
 
-If the belief says all that the past can tell, the scores of the next observation's predictive (`directions`) are zero on average
-whatever happened before, and so is their product g_t with any function of the past (`history`): a martingale difference. Then
+If the belief is sufficient, the scores of the next observation's predictive (`predictive_scores`) are zero on average whatever
+happened before. So is their product g_t with any function of the past (`history_features`): a martingale difference. Then
 
     (sum_t g_t)' V^-1 (sum_t g_t),   V = sum_t g_t g_t'
 
-is chi squared, with as many degrees of freedom as there are moments. Of linear-Gaussian systems the scores' covariance given the
-past is known, and V is made of it: the outer products of squared innovations need thousands of steps.
+is chi squared, with as many degrees of freedom as there are moments. For linear-Gaussian systems the scores' covariance given the
+past is known, and V is computed from it: the outer products of squared innovations need thousands of steps.
 
 A moment is left out, and the result says so, where it follows from others, where it rests on a few steps only (so that its sum is
-far from normal), and where there are more than a tenth as many as steps. Moments are tried in a fixed order, which looks at no sum.
+far from normal), and where there are more than a tenth as many as steps. Moments are tried in a fixed order, whatever their sums.
 
-The test is one of given parameters. If they were learned from the same data (as the maximum of the likelihood or nearly, such as a
-posterior mean), the fit has drawn sums towards zero, and the test is conservative: it finds too little, but what it finds stands.
-Parameters learned from other data, or a prior mean, are wrong by their own error, which a long series finds, and rightly so.
-It cannot find what makes no difference to the next observation, nor a state of which the model is wrongly certain.
+The test is for given parameters. If they were learned from the same data (as the maximum of the likelihood or nearly, such as a
+posterior mean), the fit has drawn sums towards zero, and the test is conservative: it rejects too rarely, but a rejection stands.
+Parameters learned from other data, or a prior mean, have an error of their own; a long series finds it, and rightly so. The test
+cannot find what makes no difference to the next observation, nor a state of which the model is wrongly certain.
 
 Source: Newey (1985), Econometrica 53, and Tauchen (1985), J. Econometrics 30 (moments, outer products); Hall & Heyde (1980),
 Martingale Limit Theory, section 3.2; Engle (1984), Handbook of Econometrics 2, chapter 13 (Lagrange multiplier tests).
@@ -22,7 +22,8 @@ Martingale Limit Theory, section 3.2; Engle (1984), Handbook of Econometrics 2, 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from functools import singledispatch
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Real
@@ -37,7 +38,7 @@ Values = Real[Array | np.ndarray, "..."] | Bool[Array | np.ndarray, "..."]
 
 STEPS_PER_MOMENT = 10
 FEWEST = 20  # effective steps on which a moment rests, at least
-MOST = 100  # moments; more only dilute what is found
+MOST = 100  # moments; more of them would make the test weaker
 
 TOO_SHORT = "no room for more in so few steps"
 TOO_FEW = f"rests on fewer than {FEWEST} steps"
@@ -45,7 +46,7 @@ DEPENDENT = "follows from the others"
 
 
 class Sufficiency(NamedTuple):
-    """What came of the test.
+    """The result of the test.
 
     statistic  chi squared with degrees_of_freedom, if the belief is sufficient; p: its p-value (NaN if there was nothing to test)
     gain       about how many nats a step the prediction would gain from the past, beyond chance
@@ -68,29 +69,49 @@ def sufficiency(
     observed: Values,
     inputs: Values | None = None,
 ) -> Sufficiency:
-    """Does the past improve the prediction once the belief is given?  At the parameters with which the system was read.
+    """Test whether the past improves the prediction once the belief is given, at the parameters with which the system was read.
 
     observed  the data of the system, (time,) or (time, dim_y), NaN where missing; of several series (time, sequence, ...). Symbols
-              are whole numbers, five different ones at most; others count as measurements. Of a linear-Gaussian system its own
-              innovations tell the past instead, since sums with a level that wanders are not normal, however long the series
+              are whole numbers, five different ones at most; others count as measurements. For a linear-Gaussian system its own
+              innovations are used instead, since sums with a level that wanders are not normal, however long the series
     inputs    actions or covariates, of the same axes, each known before the observation of its step
 
     Raises DataError if shapes do not fit, if an observation is impossible, or if fewer than 20 steps were observed.
     """
     count = system.structure.sequences
-    if isinstance(system, FiniteState):
-        found, beliefs = of_finite(system, MOST)
-        values = _by_sequence("observed", observed, found, count)
-        seen = ~np.isnan(found.log_predictive)
-        past, called = coded(np.where(seen[..., None], values, np.nan)), "observation"
-        more = [Feature("belief", beliefs)]
-    else:
-        found, past = of_gaussian(system)
-        _by_sequence("observed", observed, found, count)
-        called, more = "innovation", []
+    found, past, called, more = _of_family(system, observed)
     if inputs is not None:
         more = [Feature("inputs", coded(_by_sequence("inputs", inputs, found, count))), *more]
     return _score_test(found, features(past, found.log_predictive, called, tuple(more)))
+
+
+class _Of(NamedTuple):
+    """The directions of a system's predictions, its past and what that is called, and further functions of the history."""
+
+    found: Directions
+    past: np.ndarray
+    called: str
+    more: list[Feature]
+
+
+@singledispatch
+def _of_family(system: Any, observed: Values) -> _Of:
+    raise DataError(f"no test of sufficiency is known for a {type(system).__name__}")
+
+
+@_of_family.register
+def _(system: FiniteState, observed: Values) -> _Of:
+    found, beliefs = of_finite(system, MOST)
+    values = _by_sequence("observed", observed, found, system.structure.sequences)
+    seen = ~np.isnan(found.log_predictive)
+    return _Of(found, coded(np.where(seen[..., None], values, np.nan)), "observation", [Feature("belief", beliefs)])
+
+
+@_of_family.register
+def _(system: LinearGaussian, observed: Values) -> _Of:
+    found, past = of_gaussian(system)
+    _by_sequence("observed", observed, found, system.structure.sequences)
+    return _Of(found, past, "innovation", [])
 
 
 def _by_sequence(name: str, values: Values, found: Directions, count: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 LOO_WARNING = (
-    "LOO learns from the future of the step that it leaves out: it says how well gaps are filled, not what is foretold."
+    "LOO learns from the future of the step that it leaves out: it scores the filling of gaps, not prediction."
 )
 
 
@@ -16,7 +16,7 @@ def as_table(tree: xr.DataTree, *, width: int = 120) -> Table:
     """A row for each model, the best in leave-future-out score first; the classic criteria only where there is room."""
     scores = tree["scores"].to_dataset()
     classic = width >= 130 and bool(np.isfinite(scores["loo"].values).any())
-    table = Table("model", "free", "log evidence", "left future out", "behind the best", "weight", "sufficient, p")
+    table = Table("model", "free", "log evidence", "leave-future-out", "behind the best", "weight", "sufficient, p")
     for column in ("LOO", "AIC", "BIC", "DIC") if classic else ():
         table.add_column(column)
     for i, name in enumerate(scores["model"].values):

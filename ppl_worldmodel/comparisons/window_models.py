@@ -1,9 +1,9 @@
-"""What does a window of the last observations predict?  Symbols and counts, with all parameters integrated out.
+"""Window models in closed form: Markov chains on symbols and Poisson rates for counts, given the last observations.
 
-Before each step a context is looked at: the action of the step, where there are actions, and the last `order` observations. Each
-context has a distribution of its own for what comes next, with a conjugate prior, so that the one-step predictive is a ratio of
-counts and the sum of its logarithms the exact log evidence. Nothing is hidden. A missing observation is not predicted and counts
-for nothing; inside a context it is a symbol of its own, and so is the time before the series starts.
+The context of a step is its action, where there are actions, and the last `order` observations. Each context has a distribution of
+its own for the next observation, with a conjugate prior, so that the one-step predictive is a ratio of counts (all parameters
+integrated out) and the sum of its logarithms the exact log evidence. There is no hidden state. A missing observation is not
+predicted and counts for nothing; inside a context it is a symbol of its own, and so is the time before the series starts.
 
 Source: for symbols, the Dirichlet prior of a Markov chain's rows: Strelioff, Crutchfield & Hubler (2007), Physical Review E 76,
 and its concentration of 1/2: Krichevsky & Trofimov (1981), IEEE Trans. Information Theory 27; for counts, the negative binomial
@@ -53,8 +53,8 @@ def counts(
 ) -> Float[np.ndarray, " time"]:
     """log p(y_t | y_1:t-1, actions), in nats, of Poisson counts with a rate for each context; 0 where one is missing.
 
-    A context tells of each of the last `order` counts whether it lies above the mean of all counts so far: the past alone says
-    which context it is, so that the product of the predictives is the density of the series.
+    A context says of each of the last `order` counts whether it lies above the mean of all counts so far. It depends on the past
+    alone, so that the product of the predictives is the density of the series.
 
     location, scale  mean and standard deviation of the Gamma prior of each rate
     """
@@ -82,6 +82,6 @@ def _past(series: np.ndarray, order: int) -> list[np.ndarray]:
 
 
 def _contexts(past: list[np.ndarray], actions: np.ndarray | None, steps: int) -> Iterable[tuple[int, ...]]:
-    """What is looked at before each step; nothing but an action, or nothing at all, for independent draws."""
+    """The context of each step; for independent draws the action alone, or nothing."""
     columns = past if actions is None else [actions, *past]
     return zip(*(column.tolist() for column in columns), strict=True) if columns else iter([()] * steps)

@@ -1,4 +1,4 @@
-"""Exact inference on arrays: `finite` (hidden Markov models, POMDPs) and `gaussian` (Kalman), the same verbs in both."""
+"""Exact inference on arrays: `finite` (hidden Markov models, POMDPs) and `gaussian` (Kalman), the same functions in both."""
 
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.complete_data import Path, log_joint

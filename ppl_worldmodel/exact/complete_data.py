@@ -1,7 +1,7 @@
-"""What if the states were seen?  The joint density of one whole path of states and the data; and draws of such a path.
+"""Complete-data log likelihood: the joint density of one path of states and the data; and posterior draws of such a path.
 
-A path has the state that emits at every time step and, where the first move comes before the first observation, the state before
-it: `start` (elsewhere the same as the first one).
+A path has the state that emits at every time step. Its `start` is the state before the first move, if that move comes before the
+first observation; else it is the first state.
 """
 
 from dataclasses import replace
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import multivariate_normal
 from jaxtyping import Array
 
@@ -44,14 +45,26 @@ def sample_path(system: FiniteState | LinearGaussian, key: Array) -> Path:
 def log_joint(system: FiniteState | LinearGaussian, path: Path) -> Array:
     """log p(path, observations), of all series together.
 
-    Of a Gaussian system the noise of the states must have a density: its covariance Q may not be singular. A first state that is
-    known (its covariance is zero) has none to add.
+    The state noise of a Gaussian system must have a density: its covariance Q must not be singular. A known first state (its
+    covariance is zero) adds nothing.
     """
     density: Any = _finite if isinstance(system, FiniteState) else _gaussian
     if not system.structure.sequences:
         return density(system, path)
     one = replace(system.structure, sequences=0)
     return jax.vmap(lambda own, path: density(own._replace(structure=one), path))(system, path).sum()
+
+
+def no_density(system: FiniteState | LinearGaussian) -> str:
+    """Why a path of the states has no density; empty where it has one."""
+    if isinstance(system, FiniteState):
+        return ""
+    if system.diffuse is not None:
+        return "its first state is diffuse; give it a proper prior"
+    smallest = np.linalg.eigvalsh(np.asarray(system.Q))[..., 0]
+    if np.any(smallest <= 1e-12 * np.abs(np.asarray(system.Q)).max()):
+        return "the noise of its state is singular, so that a path of the states has no density"
+    return ""
 
 
 def _finite_start(system: FiniteState, states: Array, key: Array) -> Array:

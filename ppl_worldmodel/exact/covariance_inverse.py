@@ -1,4 +1,4 @@
-"""How is a covariance inverted when it is small, or singular?  In every step of a scan, and with gradients."""
+"""Inverse and pseudo-inverse of covariances that are small or singular, in every step of a scan, and with gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from jaxtyping import Array
 def invert(S: Array) -> tuple[Array, Array]:
     """Inverse and log determinant of a positive definite matrix.
 
-    Up to four rows by bordering (one row and its Schur complement after the other): a call of LAPACK in every step of a
-    scan would cost more than the arithmetic.
+    Matrices of up to four rows are inverted by bordering (row by row, with Schur complements): a call of LAPACK in every step of
+    a scan would cost more than the arithmetic.
     """
     size = S.shape[-1]
     if size > 4:
@@ -29,7 +29,7 @@ def invert(S: Array) -> tuple[Array, Array]:
 
 
 def pseudo_inverse(covariance: Array) -> Array:
-    """Generalised inverse of covariances that may be singular (P0 = 0, singular Q), in units of their own standard deviations."""
+    """Pseudo-inverse of covariances that may be singular (P0 = 0, singular Q), in units of their own standard deviations."""
     scale = lax.stop_gradient(jnp.sqrt(jnp.diagonal(covariance, axis1=-2, axis2=-1)))
     scale = jnp.where(scale > 0, scale, 1.0)
     units = scale[..., :, None] * scale[..., None, :]
@@ -46,7 +46,7 @@ def _moore_penrose(matrix: Array) -> Array:
 
 @_moore_penrose.defjvp
 def _moore_penrose_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    """Golub & Pereyra (1973), eq. 4.12, for symmetric matrices: unlike the eigenvectors it has no pole at equal eigenvalues."""
+    """Golub & Pereyra (1973), eq. 4.12, for symmetric matrices. Unlike eigenvectors it has no pole at equal eigenvalues."""
     (matrix,), (change,) = primals, tangents
     inverse = _moore_penrose(matrix)
     rest = jnp.eye(matrix.shape[-1]) - matrix @ inverse

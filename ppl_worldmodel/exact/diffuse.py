@@ -1,12 +1,12 @@
-"""What if nothing is known about the first state?  x_0 = mean + B delta with delta of a flat density over all of R^q.
+"""Diffuse initial state of a Kalman filter: x_0 = mean + B delta, where delta has a flat density over all of R^q.
 
-Given delta the system is an ordinary one, and everything about it is linear in delta: what the data say about delta is a
-normal distribution, N(precision^-1 information, precision^-1), from regression on the innovations. Beliefs and evidence are
-those of the ordinary system, put together with it. Nothing is approximated by a large variance.
+Given delta the system is an ordinary one, and its innovations are linear in delta. So the data determine delta by regression on
+the innovations: its distribution is N(precision^-1 information, precision^-1). Beliefs and evidence combine it with those of the
+ordinary system. Nothing is approximated by a large variance.
 
-The flat density is one: log p(y_1:T) is the limit of log p_kappa(y_1:T) + q/2 log(2 pi kappa) with delta ~ N(0, kappa I).
-Durbin & Koopman's diffuse log likelihood (2012, section 7.2) is this less q/2 log(2 pi). Until the data determine delta there
-is no density of the next observation: those terms are zero, and the step that determines it has the density of all up to it.
+The flat density equals one: log p(y_1:T) is the limit of log p_kappa(y_1:T) + q/2 log(2 pi kappa) with delta ~ N(0, kappa I).
+Durbin & Koopman's diffuse log likelihood (2012, section 7.2) is this minus q/2 log(2 pi). Until the data determine delta, the
+next observation has no density and its term is zero. The step that determines delta has the density of all observations up to it.
 Beliefs are NaN until then.
 
 Source: de Jong (1991), Annals of Statistics 19; Durbin & Koopman (2012), chapter 5.
@@ -35,7 +35,7 @@ class _Start(NamedTuple):
 
 
 def forward(system: LinearGaussian, off: Belief | None = None) -> tuple[Belief, Corrected]:
-    """Predicted beliefs and corrections for every t; `off` as of `kalman.forward`."""
+    """Predicted beliefs and corrections for every t; `off` as in `kalman.forward`."""
     known, along = _centred(system)
     predicted, corrected = kalman.forward(known, off)
     ahead, after = jax.vmap(lambda one: kalman.forward(one, off))(along)
@@ -50,7 +50,7 @@ def forward(system: LinearGaussian, off: Belief | None = None) -> tuple[Belief, 
 
 
 def smoothed(system: LinearGaussian, off: Belief | None = None) -> Smoothed:
-    """Smoothed beliefs for every t; the gains are those of the system with delta known; `off` as of `kalman.forward`."""
+    """Smoothed beliefs for every t; the gains are those of the system with delta known; `off` as in `kalman.forward`."""
     known, along = _centred(system)
     predicted, corrected = kalman.forward(known, off)
     past = kalman.backward(known, predicted, corrected)
@@ -85,9 +85,9 @@ def starts(system: LinearGaussian, key: Array, num_draws: int) -> tuple[Array, L
 
 
 def _centred(system: LinearGaussian) -> tuple[LinearGaussian, LinearGaussian]:
-    """The system with delta known, at a value that fits the data, and, for each direction, what delta alone adds.
+    """The system with delta known, at a value that fits the data; and, for each direction, the system of delta's effect alone.
 
-    Any value would do; at one that fits, no digits are lost to large innovations.
+    Any value would do. At one that fits, no digits are lost to large innovations.
     """
     assert system.diffuse is not None
     along = jax.vmap(
@@ -107,7 +107,7 @@ def _centred(system: LinearGaussian) -> tuple[LinearGaussian, LinearGaussian]:
 
 
 def _start(known: LinearGaussian, predicted: Belief, reach: Array, log_predictive: Array) -> _Start:
-    """What y_1:t say about delta; `reach`: what each direction adds to the predicted mean, (directions, time, dim_x)."""
+    """Beliefs about delta given y_1:t; `reach`: the effect of each direction on the predicted mean, (directions, time, dim_x)."""
     _, (*_, C, d, R) = kalman.onward(known)
 
     def one(belief: Belief, reach: Array, y: Array, C: Array, d: Array, R: Array) -> tuple[Array, Array]:
@@ -138,7 +138,7 @@ def _start(known: LinearGaussian, predicted: Belief, reach: Array, log_predictiv
 
 
 def _together(mean: Array, covariance: Array, reach: Array, start: _Start) -> tuple[Array, Array]:
-    """Beliefs about x given delta and beliefs about delta, put together; NaN where delta is not determined."""
+    """Beliefs about x, from those given delta and the beliefs about delta; NaN where delta is not determined."""
     whole = mean + jnp.einsum("itx,ti->tx", reach, start.mean)
     spread = covariance + jnp.einsum("itx,tij,jtz->txz", reach, start.covariance, reach)
     gap = ~start.determined

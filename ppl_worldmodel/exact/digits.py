@@ -1,11 +1,11 @@
-"""Decimal digits of an exact result: how far it moves when its inputs move by their own rounding.
+"""Rounding error of an exact result, in reliable decimal digits, by stochastic arithmetic: how rounded inputs change it.
 
-A pass is run again on copies of the system whose every number is off by one or two units in the last place, and so is every belief
-on the way. What rounding does to the result it does to each copy in another way, so the copies differ by the error of the pass and
-by the condition of the problem.
-A smoothed belief of a copy is computed by another algorithm, which inverts no covariance of a state. (The square-root form has a
-last place of its own, in its 32nd digit.) Digits are counted of a log evidence itself (below one nat, of one nat), of a mean beside
-its size plus its standard deviation, and of a covariance beside the two standard deviations that it belongs to.
+A pass is repeated on copies of the system. In a copy every number, and every belief on the way, is off by one or two units in the
+last place. Rounding acts on each copy in another way, so the copies differ by the error of the pass and by the condition of the
+problem. Smoothed beliefs of a copy are computed by another algorithm, which inverts no covariance of a state. (The square-root form
+has a last place of its own, in its 32nd digit.)
+Digits are relative: of a log evidence to its size (at least one nat), of a mean to its size plus its standard deviation, and of a
+covariance to the product of its two standard deviations.
 
 Source: Vignes (1993), Mathematics and Computers in Simulation 35 (stochastic arithmetic); Bryson & Frazier (1963).
 """
@@ -32,7 +32,7 @@ class Digits(NamedTuple):
 
     evidence  of the log evidence
     beliefs   of the worst mean or covariance of all time steps; inf where none was asked for
-    step      the first time step of which fewer than six can be relied on; -1: none
+    step      the first time step with fewer than six reliable digits; -1: none
     """
 
     evidence: np.ndarray
@@ -41,19 +41,19 @@ class Digits(NamedTuple):
 
     @property
     def least(self) -> float:
-        """Of evidence and beliefs, and of all series; NaN counts as none."""
+        """The fewest digits of evidence and beliefs over all series; NaN counts as zero."""
         return float(np.nan_to_num(np.minimum(self.evidence, self.beliefs)).min())
 
 
 class Moments(NamedTuple):
-    """Of beliefs, time first."""
+    """Means and covariances of beliefs, time first."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
 
 class Answer(NamedTuple):
-    """What a pass found, as far as it was asked for: log p(y_t | y_1:t-1), predicted and filtered beliefs, smoothed ones."""
+    """The results of a pass that were asked for: log p(y_t | y_1:t-1), predicted and filtered beliefs, smoothed ones."""
 
     log_predictive: np.ndarray
     beliefs: tuple[Moments, ...]
@@ -61,13 +61,13 @@ class Answer(NamedTuple):
 
 
 def nudges(system: LinearGaussian, seed: int) -> LinearGaussian:
-    """For every number of the system one of -2, -1, 1, 2, at random: by how many units in its last place it shall be off."""
+    """Random perturbations, in units of the last place: one of -2, -1, 1, 2 for every number of the system."""
     random = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: random.choice([-2.0, -1.0, 1.0, 2.0], np.shape(leaf)), system)
 
 
 def nudged(system: LinearGaussian, seed: int) -> LinearGaussian:
-    """The system with every number a little off; zeros stay zero, and covariances are what they were, of their rank, too."""
+    """The system with every number perturbed. Zeros stay zero, and covariances stay covariances of the same rank."""
     units, changed = nudges(system, seed), {}
     for name, value in system._asdict().items():
         if name in ("structure", "log_factor") or value is None:
@@ -82,9 +82,9 @@ def nudged(system: LinearGaussian, seed: int) -> LinearGaussian:
 
 
 def rounding(system: LinearGaussian, seed: int) -> Belief:
-    """By which part of itself every number of a predicted belief shall be off at each time step: a unit of its last place or two.
+    """Relative perturbations of every number of the predicted beliefs at each time step: one or two units in the last place.
 
-    Where a covariance has absorbed what is small beside it, inputs may move and nothing shows; its own entries may not.
+    Where a covariance has absorbed small terms, perturbed inputs may change nothing; perturbing its own entries does.
     """
     random, shape = np.random.default_rng(seed), system.observations.shape[:-1]
     size, units = system.initial_mean.shape[-1], np.array([-2.0, -1.0, 1.0, 2.0]) * jnp.finfo(system.A.dtype).eps
@@ -115,9 +115,9 @@ def smoothed_without_inverse(system: LinearGaussian, predicted: Belief, correcte
 
 
 def agreement(found: Answer, copies: list[Answer], diffuse: bool) -> Digits:
-    """Digits in which the answer about one series and its copies agree, less the caution that two copies ask for.
+    """Digits in which the answer about one series and its copies agree, less a margin because the copies are only two.
 
-    diffuse  before the data determine a diffuse first state, NaN is the right belief
+    diffuse  whether the first state is diffuse: until the data determine it, NaN is the right belief
     """
     terms, caution = found.log_predictive, 4.0
     with np.errstate(invalid="ignore", over="ignore"):
@@ -137,12 +137,12 @@ def agreement(found: Answer, copies: list[Answer], diffuse: bool) -> Digits:
 
 
 def _far(difference: Any) -> np.ndarray:
-    """How far apart, where NaN is infinitely far."""
+    """Absolute differences; NaN counts as infinite."""
     return np.where(np.isnan(difference), np.inf, np.abs(difference))
 
 
 def _distance(belief: Moments, copies: list[Moments]) -> np.ndarray:
-    """Of each time step; infinite where a covariance is not positive semi-definite."""
+    """The largest relative difference at each time step; infinite where a covariance is not positive semi-definite."""
     mean, covariance = belief
     variance = np.diagonal(covariance, axis1=-2, axis2=-1)
     spread, least = np.sqrt(np.maximum(variance, 0.0)), np.finfo(mean.dtype).tiny
@@ -166,22 +166,22 @@ def _is_positive(covariance: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
 
 def refuse(digits: Digits, log_predictive: Array) -> None:
-    """Raises DigitsLost where fewer than six digits can be relied on, DataError where an observation has no density."""
+    """Raise DigitsLost where fewer than six digits can be relied on, DataError where an observation has no density."""
     if digits.least >= ENOUGH:
         return
     certain = np.isnan(np.asarray(log_predictive)).reshape(-1, np.shape(log_predictive)[-1]).any(axis=0)
     if certain.any():
         raise DataError(
-            f"the observation at time step {int(certain.argmax())} (counted from 0) has no density: what was observed before it "
-            "leaves it no variance; give the emission noise, or leave out what is observed twice"
+            f"the observation at time step {int(certain.argmax())} (counted from 0) has no density: given the observations before "
+            "it, its variance is zero; give the emission noise, or leave out what is observed twice"
         )
     worst = int(np.nan_to_num(np.minimum(np.atleast_1d(digits.evidence), np.atleast_1d(digits.beliefs))).argmin())
     step = int(np.atleast_1d(digits.step)[worst])
     series = f" of series {worst}" if np.ndim(digits.step) else ""
     raise DigitsLost(
         f"from time step {step} (counted from 0){series} on, the exact recursion keeps {max(0.0, digits.least):.1f} decimal digits "
-        "and should keep 6, in the square-root form and some 32 digits of arithmetic: some variances are too large or too small "
-        "beside others (the prior's, the noise's, the columns' of C); give what is measured in other units, or a narrower prior"
+        "and should keep 6, even in the square-root form with some 32 digits of arithmetic: some variances are too large or too "
+        "small beside others (the prior's, the noise's, the columns' of C); change the units of the data, or narrow the prior"
     )
 
 

@@ -1,8 +1,7 @@
 """Double-double arithmetic: a number as the unevaluated sum of two floats, of some 32 decimal digits.
 
-A sum and a product of two floats are a float and an error that is a float, too. All operations take and return pairs of arrays;
-they work in a scan, in `jax.vmap` and under `jax.jit`. Their derivatives are those of the numbers that the pairs stand for, in
-floats.
+The rounding error of a sum or a product of two floats is itself a float. All operations take and return pairs of arrays; they work
+in a scan, in `jax.vmap` and under `jax.jit`. Their derivatives are those of the numbers that the pairs stand for, in floats.
 
 Source: Dekker (1971), Numerische Mathematik 18; Hida, Li & Bailey (2001), Algorithms for Quad-Double Precision Floating Point
 Arithmetic, section 3.
@@ -22,7 +21,7 @@ from jaxtyping import Array
 class Pair:
     """high + low, where low is at most half a unit in the last place of high."""
 
-    high: Any  # arrays; JAX also builds the tree with other leaves (shapes, names) where it tells of an error
+    high: Any  # arrays; JAX also builds the tree with other leaves (shapes, names) for its error messages
     low: Any
 
     @property

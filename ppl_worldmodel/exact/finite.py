@@ -1,8 +1,8 @@
-"""What should have been believed about a state with finitely many values?  The forward and backward recursions, exactly.
+"""Exact inference in hidden Markov models: forward filter, forward-backward smoother, Viterbi path, draws of paths (FFBS).
 
-Everything runs in logarithms with a scale of its own for each target state: a transition of 1e-300 stays possible, a zero stays
-impossible, and no belief is lost to underflow however long the series is. An impossible observation has log predictive -inf;
-it cannot be conditioned on, so the belief at that step stays as predicted (`first_impossible` names the step).
+Everything runs in logarithms, with a scale of its own for each target state. A transition of 1e-300 stays possible, a zero stays
+impossible, and no belief underflows, however long the series is. An impossible observation has log predictive -inf. It cannot be
+conditioned on, so the belief at that step stays as predicted (`first_impossible` returns the step).
 
 Source: Rabiner (1989), Proc. IEEE 77; Cappe, Moulines & Ryden (2005), Inference in Hidden Markov Models, ch. 3; for paths,
 Fruhwirth-Schnatter (1994), J. Time Series Analysis 15.
@@ -19,6 +19,8 @@ from jaxtyping import Array, Float, Int
 
 from ppl_worldmodel.exact.sequences import each_sequence
 from ppl_worldmodel.exact.system import FiniteState
+
+ALGORITHM = "forward and backward recursion"
 
 
 class Beliefs(NamedTuple):
@@ -126,7 +128,7 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
 @jax.jit
 @each_sequence
 def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
-    """argmax over s_1:T of p(s_1:T | y_1:T) (Viterbi). The path is jointly most likely; its states need not be so one by one."""
+    """argmax over s_1:T of p(s_1:T | y_1:T) (Viterbi). The path is jointly most likely; its single states need not be."""
     log_predictive = _forward(system)[2]
     log_move = log(_between(system)) + _pair_likelihood(system, log_predictive)
     log_first = _first(system, log_predictive)
@@ -139,6 +141,16 @@ def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
     last = best.argmax()
     _, earlier = lax.scan(lambda state, origin: (origin[state], origin[state]), last, origins, reverse=True)
     return jnp.concatenate([earlier, last[None]])
+
+
+def settled(system: FiniteState, question: str = "evidence") -> FiniteState:
+    """The system itself: sums of products of positive numbers keep their digits in the one form that there is."""
+    return system
+
+
+def keeps_digits(system: FiniteState) -> bool:
+    """Does the log evidence keep six digits?  Always."""
+    return True
 
 
 def log(probability: Array) -> Array:
@@ -159,7 +171,7 @@ def _move(log_belief: Array, transition: Array, log_pair: Array | float = 0.0) -
     """log sum_s exp(log_belief[s] + log_pair[s, s']) T[s, s'], each target scaled by its own largest term.
 
     T enters linearly, so that the gradient at a transition of exactly zero is the true one, if another source reaches the
-    target; where none does, log 0 has no slope and the gradient is zero.
+    target. If none does, log 0 has no derivative and the gradient is zero.
     """
     log_from = log_belief[:, None] + log_pair
     top = lax.stop_gradient(jnp.where(transition > 0, log_from, -jnp.inf).max(axis=0))

@@ -1,7 +1,7 @@
-"""What should have been believed about a linear-Gaussian state?  Kalman filter, smoother and simulation smoother, exactly.
+"""Exact inference in linear-Gaussian state-space models: Kalman filter, smoother and simulation smoother.
 
-A missing component (NaN) of an observation does not enter; a known initial state and singular noise are no special cases; of a
-diffuse one see `exact.diffuse`.
+A missing component (NaN) of an observation is left out. A known initial state and singular noise are no special cases. For a
+diffuse initial state see `exact.diffuse`.
 
 Source: Anderson & Moore (1979), Optimal Filtering; Durbin & Koopman (2012), Time Series Analysis by State Space Methods,
 sections 4.3 (filter), 4.9 (simulation smoother: Biometrika 2002) and 4.10 (missing observations).
@@ -53,10 +53,13 @@ __all__ = [
 ]
 
 
+ALGORITHM = "Kalman filter and smoother"
+
+
 class Beliefs(NamedTuple):
     """Means and covariances of p(x_t | y_1:t-1) (predicted) and p(x_t | y_1:t) (filtered); log p(y_t | y_1:t-1).
 
-    digits  how many decimal digits of it can be relied on, at least six; None inside a trace of JAX, where numbers are not known
+    digits  how many decimal digits can be relied on, at least six; None inside a trace of JAX, where values are not known
     """
 
     predicted: Float[Array, "time dim_x"]
@@ -83,7 +86,7 @@ class SmoothedBeliefs(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a pass over the series finds; `undetermined`: do the observations never determine a diffuse first state?"""
+    """The results of a pass over the series; `undetermined`: whether the observations never determine a diffuse first state."""
 
     predicted: Belief
     corrected: Corrected
@@ -99,7 +102,7 @@ def correct(
     d: Float[Array, " dim_y"],
     R: Float[Array, "dim_y dim_y"],
 ) -> Belief:
-    """p(x | y) for y = C x + d + N(0, R), one step, online. NaN components of the observation do not enter."""
+    """p(x | y) for y = C x + d + N(0, R), one step, online. NaN components of the observation are left out."""
     corrected = kalman.correct(belief, observation, C, d, R)
     return Belief(corrected.mean, corrected.covariance)
 
@@ -154,16 +157,17 @@ def pairwise(system: LinearGaussian) -> Float[Array, "*sequence pair dim_x dim_x
 def sample_paths(system: LinearGaussian, key: Array, num_paths: int) -> Float[Array, "*sequence draw time dim_x"]:
     """Draws of x_1:T from p(x_1:T | y_1:T).
 
-    A path of the model plus the smoothed mean of what the data say beyond it; in the square-root form, backward sampling.
+    By simulation smoothing (a simulated path, less its own smoothed mean, plus that of the data), or, in the square-root form, by
+    backward sampling.
     Raises DigitsLost, with the time step, where fewer than six decimal digits of the smoothed beliefs would be left.
     """
     return _sample_paths(settled(system, "smooth"), key, num_paths)
 
 
 def settled(system: LinearGaussian, question: Question = "evidence") -> LinearGaussian:
-    """The system with the form in which a pass over it keeps its digits, at these (concrete) numbers.
+    """The system in the form in which a pass over it keeps six digits, at these (concrete) numbers.
 
-    Raises DigitsLost, with the time step, where none does.
+    Raises DigitsLost, with the time step, where neither form does.
     """
     if _is_traced(system) or system.structure.form == "square root":
         return system
@@ -174,7 +178,7 @@ def settled(system: LinearGaussian, question: Question = "evidence") -> LinearGa
     return system
 
 
-def covariances_suffice(system: LinearGaussian) -> bool:
+def keeps_digits(system: LinearGaussian) -> bool:
     """Does the log evidence of the covariance form keep six digits, at these (concrete) numbers?"""
     return _checked(_plain(system), "evidence")[1].least >= ENOUGH
 
@@ -184,7 +188,7 @@ def in_square_root_form(system: LinearGaussian) -> LinearGaussian:
 
 
 def _pass(system: LinearGaussian, question: Question) -> Found:
-    """What a pass finds: in the system's form inside a trace of JAX, else in the form that keeps its digits."""
+    """The results of a pass: inside a trace of JAX in the system's own form, else in the form that keeps its digits."""
     if _is_traced(system):
         return _run(system, question)
     system = _plain(system)
@@ -203,13 +207,13 @@ def _is_traced(system: LinearGaussian) -> bool:
 
 
 def _plain(system: LinearGaussian) -> LinearGaussian:
-    """The system without its names, so that what was compiled for one serves all of its shape."""
+    """The system without its names, so that one compilation serves all systems of the same shape."""
     kept = {name: getattr(system.structure, name) for name in ("order", "varying", "sequences", "form")}
     return system._replace(structure=Structure(**kept))
 
 
 def _checked(system: LinearGaussian, question: Question) -> tuple[Found, Digits]:
-    """What a pass finds, and the digits of it from passes over copies whose numbers are a little off."""
+    """The results of a pass, and their reliable digits, from passes over perturbed copies."""
     if system.structure.form == "square root":
         still = jax.tree.map(jnp.zeros_like, system)
         found = _run(system, question, still)
@@ -229,7 +233,7 @@ def _checked(system: LinearGaussian, question: Question) -> tuple[Found, Digits]
 
 @partial(jax.jit, static_argnames="question")
 def _run(system: LinearGaussian, question: Question, off: LinearGaussian | Belief | None = None) -> Found:
-    """What a pass finds, with its inputs (of the square-root form) or its beliefs off by a little, if that is asked for."""
+    """The results of a pass, with its inputs (square-root form) or its beliefs (covariance form) perturbed by `off`."""
     if not system.structure.sequences:
         return _one_run(system, question, off)
     one = replace(system.structure, sequences=0)
@@ -251,7 +255,7 @@ def _one_run(system: LinearGaussian, question: Question, off: LinearGaussian | B
 
 
 def _by_other_means(system: LinearGaussian, question: Question, off: Belief) -> Found:
-    """What a pass finds, with a smoother that shares nothing with the pass's own, where there is one."""
+    """The results of a pass, with a smoothing algorithm that is independent of the pass's own, where there is one."""
     if question != "smooth" or system.diffuse is not None:
         return _run(system, question, off)
     found = _run(system, "filter", off)
@@ -312,7 +316,7 @@ def _sample_paths(system: LinearGaussian, key: Array, num_paths: int) -> Array:
 
 
 def _simulate(system: LinearGaussian, key: Array) -> tuple[Array, Array]:
-    """One path of states and observations of the model, the data left aside."""
+    """One path of states and observations simulated from the model, not given the data."""
     first, (A, b, Q, C, d, R) = kalman.onward(system)
     key_first, key_states, key_observations = jax.random.split(key, 3)
     noise = jax.random.normal(key_states, (A.shape[0], A.shape[-1]))

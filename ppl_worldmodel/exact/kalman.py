@@ -1,8 +1,8 @@
-"""One forward and one backward pass over a linear-Gaussian series: the Kalman filter and the Rauch-Tung-Striebel smoother.
+"""Kalman filter and Rauch-Tung-Striebel smoother: one forward and one backward pass over a linear-Gaussian series.
 
-The evidence comes from the innovations of one sequential pass; the covariance update is Joseph's, so that covariances stay
-positive semi-definite on stiff systems, and so is the smoother's; a known initial state (P0 = 0) and a singular Q need no
-special case. A missing component (NaN) of an observation simply does not enter.
+The evidence comes from the innovations of the forward pass. The covariance updates of filter and smoother have Joseph's form, so
+that covariances stay positive semi-definite on stiff systems. A known initial state (P0 = 0) and a singular Q need no special
+case. A missing component (NaN) of an observation is left out.
 """
 
 from typing import NamedTuple
@@ -50,7 +50,7 @@ def symmetric(matrix: Array) -> Array:
 
 
 def surprise(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -> tuple[Array, Array, Array, Array]:
-    """y - C m - d, its covariance, and C and R, with zeros (in the covariances ones) where a component is missing."""
+    """The innovation y - C m - d, its covariance, and C and R; zeros (in the covariances ones) where a component is missing."""
     observed = ~jnp.isnan(observation)
     C = jnp.where(observed[:, None], C, 0.0)
     R = jnp.where(observed[:, None] & observed[None, :], R, jnp.eye(R.shape[-1]))
@@ -59,7 +59,7 @@ def surprise(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -
 
 
 def correct(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -> Corrected:
-    """The measurement update; a missing component has a zero row in C and a unit variance of its own, so it says nothing."""
+    """The measurement update. A missing component has a zero row in C and a unit variance of its own, so it has no effect."""
     observed = ~jnp.isnan(observation)
     innovation, S, C, R = surprise(belief, observation, C, d, R)
     precision, log_determinant = invert(S)
@@ -92,7 +92,7 @@ def each_step(array: Array, varying: bool, steps: int) -> Array:
 def forward(system: LinearGaussian, off: Belief | None = None) -> tuple[Belief, Corrected]:
     """Predicted beliefs and corrections for every t.
 
-    off  by which part of itself every number of a predicted belief is to be off, time first: see `exact.digits`
+    off  relative perturbations of every number of the predicted beliefs, time first: see `exact.digits`
     """
     first, matrices = onward(system)
 
@@ -108,10 +108,10 @@ def forward(system: LinearGaussian, off: Belief | None = None) -> tuple[Belief, 
 
 
 def backward(system: LinearGaussian, predicted: Belief, corrected: Corrected) -> Smoothed:
-    """The smoothed beliefs for every t.
+    """The smoothed beliefs for every t (Rauch-Tung-Striebel).
 
-    With w the noise of the move, x_t - E[x_t | y_1:t] = (I - J A) (itself) - J w + J (x_t+1 - E[x_t+1 | y_1:t]): a sum of
-    positive terms, in which nothing cancels however wide the prior is (P - P N P loses all digits there).
+    With w the noise of the move, x_t - E[x_t | y_1:t] = (I - J A) (itself) - J w + J (x_t+1 - E[x_t+1 | y_1:t]). The covariance
+    is then a sum of positive terms. Nothing cancels, however wide the prior is (P - P N P would lose all digits).
     """
     A, _, Q, *_ = (series[:-1] for series in onward(system)[1])
     filtered_mean, filtered = corrected.mean[:-1], corrected.covariance[:-1]

@@ -1,4 +1,4 @@
-"""What does a belief about a state of several parts say about one of them?  Its marginal, summed over the other parts."""
+"""Marginal belief about one part of a state of several parts: its probabilities, summed over the other parts."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def marginal(
     Raises ValueError if the structure lists no states, has no part of that name, or has another number of states.
     """
     if not structure.labels:
-        raise ValueError("the structure lists no states: take that of a finite system that was read off a program")
+        raise ValueError("the structure lists no states: give that of a finite system that was read off a program")
     names = parts(structure)
     if name not in names:
         raise ValueError(f"the state has no part '{name}': its parts are {', '.join(map(repr, names))}")
@@ -36,9 +36,9 @@ def parts(structure: Structure) -> tuple[str, ...]:
 
 
 def entries(factors: Sequence[str], count: int) -> tuple[str, ...]:
-    """A name for each of `count` entries of a state: those of its factors where they are numbers, `x[0], x[1]` of one vector.
+    """A name for each of `count` entries of a state: the names of its factors if all are numbers, `x[0], x[1]` of one vector.
 
-    Several factors, of which some are vectors, do not say where one ends: their entries are only counted.
+    If there are several factors and some are vectors, it is not known where one ends: the entries are only numbered.
     """
     if len(factors) == count:
         return tuple(factors)

@@ -1,4 +1,4 @@
-"""How does a verb answer about several independent series?  One series after the other, along a leading axis of every array."""
+"""Several independent series: a function of one series is mapped (`jax.vmap`) along a leading axis of every array."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,7 @@ import jax
 
 
 def each_sequence[Verb: Callable](verb: Verb) -> Verb:
-    """The verb for systems of one series and of several; results of several have a leading axis `sequence`.
+    """The function `verb`, for systems of one series and of several; results of several have a leading axis `sequence`.
 
     A random key among the arguments is split, one for each series.
     """

@@ -1,10 +1,10 @@
-"""The square-root form of the Kalman filter and smoother in double-double arithmetic, where covariances would lose their digits.
+"""Square-root Kalman filter and smoother in double-double arithmetic, where covariances would lose their digits.
 
-A belief is x = mean + reach delta + root noise: noise is standard normal, delta has a flat density (of a diffuse first state). To
-observe one number is to project: with g the row of `root` that belongs to it and u = g / |g|, its whitened innovation is
-e = v / |g|, and of all rows what lies along u is taken out of `root` and added to the mean, e times. Nothing is inverted, so
-singular noise, known states and observations without noise are no special cases. While the row's `reach` is not zero, the number
-determines one direction of delta in the same way.
+A belief is x = mean + reach delta + root noise: noise is standard normal, delta has a flat density (of a diffuse first state).
+Observing one number is a projection. With g its row of `root` and u = g / |g|, its whitened innovation is e = v / |g|. The part of
+each row along u is taken out of `root`, and e times that part is added to the mean. Nothing is inverted, so singular noise, known
+states and observations without noise are no special cases. While the row's `reach` is not zero, the number determines one direction
+of delta in the same way.
 
 Source: Bierman (1977), Factorization Methods for Discrete Sequential Estimation, chapters 5 and 6; Park & Kailath (1995), IEEE
 Transactions on Automatic Control 40 (smoother); Koopman & Durbin (2000), Journal of Time Series Analysis 21 (diffuse start).
@@ -61,7 +61,8 @@ def beliefs(
 ) -> tuple[Belief, Corrected, Smoothed | None, Array]:
     """Predicted, filtered and (if asked for) smoothed beliefs in floats, and whether a diffuse first state stays undetermined.
 
-    Until the data determine a diffuse first state the log predictive is zero; the step that determines it has all up to it.
+    Until the data determine a diffuse first state, the log predictive is zero. The step that determines it has the density of all
+    observations up to it.
     """
     found, moves = forward(system, units)
     open_, terms = found.filtered.unseen > 0, found.log_terms
@@ -80,7 +81,7 @@ def beliefs(
 def forward(system: LinearGaussian, units: LinearGaussian | None = None) -> tuple[Forward, Moves]:
     """Factored beliefs for every t.
 
-    units  by how many units in its last place, of some 32 digits, every input is to be off: see `exact.digits`
+    units  perturbations of every input, in units of its last place (of some 32 digits): see `exact.digits`
     """
     initial, moves = _prepared(system, units)
 
@@ -144,8 +145,8 @@ def moments(belief: Factored) -> tuple[Array, Array]:
 def factor(covariance: Array, other: Array | float = 0.0) -> Pair:
     """A lower triangular matrix with L L' = covariance, also where the covariance is singular; several have leading axes.
 
-    A covariance that is not positive semi-definite by its rounding has a pivot below zero. It counts as zero, or as its size
-    times `other`: if the two make a difference, digits are lost.
+    A covariance that rounding has made indefinite has a negative pivot. The pivot counts as zero, or as its size times `other`:
+    if the results of the two differ, digits are lost.
     """
     size, whole = covariance.shape[-1], jnp.abs(jnp.diagonal(covariance, axis1=-2, axis2=-1))
     one, none = dd.pair(jnp.ones_like(whole[..., 0])), dd.pair(jnp.zeros_like(covariance[..., 0]))
@@ -196,7 +197,7 @@ def _prepared(system: LinearGaussian, units: LinearGaussian | None) -> tuple[Fac
 
 
 def _factors(covariances: list[Array], other: Array | float) -> list[Pair]:
-    """The factors of several covariances, computed in one loop: what is compiled is a third of that."""
+    """The factors of several covariances, computed in one loop, so that less code is compiled."""
     size = max(each.shape[-1] for each in covariances)
     stacked = [each.reshape(-1, *each.shape[-2:]) for each in covariances]
     padded = [jnp.pad(each, [(0, 0), *[(0, size - each.shape[-1])] * 2]) for each in stacked]
@@ -209,7 +210,7 @@ def _factors(covariances: list[Array], other: Array | float) -> list[Pair]:
 
 
 def _predict(filtered: Factored, move: Moves) -> Factored:
-    """A x + b + push noise; rows that are only rounding are zero."""
+    """A x + b + push noise; rows that are only rounding error are zero."""
     noises = filtered.root.shape[1]
     moved = dd.product(move.A, dd.join([filtered.root, filtered.reach, filtered.mean[:, None]], axis=1))
     root = dd.join([moved[:, :noises], move.push], axis=1)
@@ -227,7 +228,7 @@ def _backwards(found: Forward, moves: Moves) -> tuple[Factored, Factored, Moves]
 
 
 def _given_next(filtered: Factored, move: Moves) -> tuple[Pair, Factored]:
-    """The state at t as an affine function of the next one, whose every coordinate is a target; and what that leaves open."""
+    """The state at t conditioned on all coordinates of the next one: the gain, and the belief that remains."""
     size, moved = filtered.root.shape[0], _predict(filtered, move)
     still = dd.pair(jnp.zeros_like(move.push.high))
     rows = Factored(
@@ -259,9 +260,9 @@ def _observe(predicted: Factored, move: Moves) -> tuple[Factored, Array]:
 
 
 def _condition(rows: Factored, target: Pair, present: Array, sizes: tuple[Array, Array]) -> tuple[Factored, Array]:
-    """Let the first rows be `target`, one after the other; the mean may have several columns, of which the density is the first's.
+    """Condition on the first rows being `target`, one by one. The mean may have several columns; the density is the first's.
 
-    sizes  of the rows of root and reach before anything cancelled: what is smaller by `_rank()` is zero
+    sizes  of the rows of root and reach before anything cancelled: a row below `_rank()` times its size counts as zero
     """
     log_two_pi = jnp.log(2 * jnp.pi)
 
@@ -280,7 +281,7 @@ def _condition(rows: Factored, target: Pair, present: Array, sizes: tuple[Array,
             projected = dd.select(free, dd.subtract(root, dd.outer(freeing, root[i])), projected)
             narrowed = _cleaned(dd.subtract(reach, dd.outer(shift, within)), _norms(reach))
             unseen = unseen - free
-            # With delta determined, what is left of its reach is rounding.
+            # Once delta is determined, the rest of its reach is rounding error.
             reach = dd.select(free, dd.select(unseen > 0, narrowed, dd.pair(jnp.zeros(reach.shape))), reach)
             log_term = jnp.where(free, -jnp.log(flat.size), log_term)
             random = random | free
@@ -299,7 +300,7 @@ class _Norm(NamedTuple):
 
 
 def _projection(rows: Pair, i: Array, reference: Array, wanted: Array) -> tuple[Array, _Norm, Pair, Pair]:
-    """Is row i more than rounding; its length; the direction along it; and how far each row reaches along that."""
+    """Whether row i is more than rounding error; its length; its direction; and the component of each row along it."""
     row, one = rows[i], dd.pair(jnp.ones(()))
     found = wanted & (_norms(row) > _rank() * reference)
     square = dd.select(found, dd.total(dd.multiply(row, row)), one)
@@ -324,17 +325,17 @@ def _compressed(root: Pair) -> Pair:
 
 
 def _rank() -> float:
-    """What is left of a row after a projection counts as zero below this part of it: 4e-28 in float64."""
+    """The relative size below which the rest of a row after a projection counts as zero: 4e-28 in float64."""
     return float(jnp.finfo(jnp.float_).eps) ** 1.75
 
 
 def _norms(rows: Pair) -> Array:
-    """Lengths of rows, as floats; they decide what is rounding and have no derivative."""
+    """Lengths of rows, as floats; they decide what is rounding error and have no derivative."""
     return lax.stop_gradient(jnp.sqrt((rows.high**2).sum(axis=-1)))
 
 
 def _cleaned(rows: Pair, sizes: Array) -> Pair:
-    """Rows that are only rounding beside what they come from are zero."""
+    """The rows, set to zero where they are only rounding error beside `sizes`."""
     return dd.select((_norms(rows) > _rank() * sizes)[:, None], rows, dd.pair(jnp.zeros(rows.shape)))
 
 

@@ -1,9 +1,10 @@
-"""What does an exactly solvable system consist of?  Arrays, and a few words about how they are meant.
+"""Exactly solvable systems as arrays: hidden Markov models and linear-Gaussian state-space models, and their structure.
 
-A system is what `ppl_worldmodel.read` finds in a program and what the verbs of `exact.finite` and `exact.gaussian` take. It can
+A system is what `ppl_worldmodel.read` finds in a program and what the functions of `exact.finite` and `exact.gaussian` take. It can
 also be written down by hand: `FiniteState(initial, transition, log_likelihood)`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ Form = Literal["covariance", "square root"]
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Structure:
-    """How the arrays of a system are meant. Hashable, no arrays: `jax.jit` and `jax.vmap` see no leaf in it.
+    """What the arrays of a system mean. Hashable, no arrays: `jax.jit` and `jax.vmap` see no leaf in it.
 
     order    "transition first": a step draws the new state, which then emits (a POMDP); "emission first": the carried
              state emits, then moves (a textbook hidden Markov or state-space model); "both states": the emission depends
@@ -26,10 +27,10 @@ class Structure:
     states, initials, observed   names of the program's sites.
     sequences  how many independent series there are, along a leading axis of every array and every result; 0: one, no axis.
     factors  what a finite state consists of, if it was read off a program: names of the parts of the carry, and
-    labels   their values, one row for each state (`exact.factors.marginal` gives the belief about one of them).
+    labels   their values, one row for each state (`exact.marginals.marginal` gives the belief about one of them).
     extra    how many of a Gaussian state's last coordinates are there only because an observation depends on them.
     form     how a Gaussian belief is carried inside a trace of JAX: by its covariance, or, where that would lose digits, by a
-             square root of it in double-double arithmetic (several times as long). With concrete numbers the verbs choose.
+             square root of it in double-double arithmetic (several times slower). With concrete numbers the functions choose.
     about    lines (label, text) for people, printed by the system's repr.
     """
 
@@ -59,19 +60,40 @@ class FiniteState(NamedTuple):
     log_likelihood: Float[Array, "time *previous state"]
     structure: Structure = Structure()
 
+    @property
+    def num_states(self) -> int:
+        return self.initial.shape[-1]
+
+    @property
+    def dim_x(self) -> None:
+        """A finite state is no vector."""
+
+    @property
+    def steps(self) -> int:
+        return self.log_likelihood.shape[1 if self.structure.sequences else 0]
+
+    @property
+    def proper(self) -> bool:
+        """Has the first state a density?"""
+        return True
+
+    @property
+    def entries(self) -> int:
+        """How many numbers the states of the whole series are."""
+        return math.prod(self.log_likelihood.shape[: 2 if self.structure.sequences else 1])
+
     def __repr__(self) -> str:
         kind = "driven by its inputs" if "transition" in self.structure.varying else "homogeneous"
-        steps = self.log_likelihood.shape[1 if self.structure.sequences else 0]
-        head = f"FiniteState: {self.initial.shape[-1]} states, {_length(steps, self.structure)}, {kind}"
+        head = f"FiniteState: {self.num_states} states, {_length(self.steps, self.structure)}, {kind}"
         return _describe(head, self.structure)
 
 
 class LinearGaussian(NamedTuple):
-    """A linear-Gaussian state space: x' = A x + b + N(0, Q), y = C x + d + N(0, R), with y from the state that the order says.
+    """A linear-Gaussian state space: x' = A x + b + N(0, Q), y = C x + d + N(0, R); structure.order says which state emits y.
 
     observations has NaN where a component is missing. Arrays named in structure.varying have a leading axis `time`.
-    diffuse      the first state is x_0 + diffuse @ delta with delta of a flat density of one over all of R^directions
-    log_factor   further terms of the log density of each step, which do not depend on the state (as of numpyro.factor)
+    diffuse      the first state is x_0 + diffuse @ delta, where delta has a flat density of one over all of R^directions
+    log_factor   further terms of the log density of each step, which do not depend on the state (as from numpyro.factor)
     """
 
     initial_mean: Float[Array, " dim_x"]
@@ -87,10 +109,33 @@ class LinearGaussian(NamedTuple):
     diffuse: Float[Array, "dim_x directions"] | None = None
     log_factor: Float[Array, " time"] | None = None
 
+    @property
+    def num_states(self) -> None:
+        """A vector has no number of values."""
+
+    @property
+    def steps(self) -> int:
+        return self.observations.shape[-2]
+
+    @property
+    def proper(self) -> bool:
+        """Has the first state a density? One whose density is flat has none."""
+        return self.diffuse is None
+
+    @property
+    def dim_x(self) -> int:
+        """The dimension of the state, without the coordinates that are there for an observation only."""
+        return self.initial_mean.shape[-1] - self.structure.extra
+
+    @property
+    def entries(self) -> int:
+        """How many numbers the states of the whole series are."""
+        return math.prod(self.observations.shape[:-1]) * self.initial_mean.shape[-1]
+
     def __repr__(self) -> str:
         varying = ", ".join(sorted(self.structure.varying))
         kind = f"{varying} varying in time" if varying else "homogeneous"
-        (steps, dim_y), dim_x = self.observations.shape[-2:], self.initial_mean.shape[-1] - self.structure.extra
+        (steps, dim_y), dim_x = self.observations.shape[-2:], self.dim_x
         head = f"LinearGaussian: {dim_x} dimensions, {dim_y} observed, {_length(steps, self.structure)}, {kind}"
         return _describe(head, self.structure)
 

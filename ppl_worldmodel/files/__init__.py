@@ -1,1 +1,1 @@
-"""Files of data: what stands in them, checked cell by cell, becomes the arguments of a program."""
+"""Data files: their contents, checked cell by cell, become the arguments of a program."""

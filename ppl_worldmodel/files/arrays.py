@@ -25,12 +25,12 @@ class Arrays(NamedTuple):
 def read_arrays(
     loaded: Loaded, path: str, columns: Sequence[str] = (), *, given: Mapping[str, Any] = NO_VALUES
 ) -> Data:
-    """The program's data from an .npz or a NetCDF file, each argument as it stands there, its first axis the time.
+    """The program's data from an .npz or a NetCDF file, each array as it is stored, with the time as its first axis.
 
-    columns  which array is which argument, as `match` has them; arrays that are named like arguments need none
+    columns  which array is which argument, as for `match`; arrays that are named like arguments need none
     given    arguments that have a value already
     Labels of the time are those of NetCDF's first dimension, or an array of an .npz that is called time, date or year. NaN is a
-    missing value. Raises DataError for what is no array of finite numbers.
+    missing value. Raises DataError for an array that does not hold finite or missing numbers.
     """
     file = _npz(path) if path.endswith(".npz") else _netcdf(path)
     matched = match(loaded, list(file.arrays), path, columns, given)
@@ -120,7 +120,7 @@ def _said(
     called: str,
     path: str,
 ) -> tuple[str, ...]:
-    """What is what; the labels of the time are checked on the way."""
+    """Sentences on which array is which argument; the labels of the time are checked on the way."""
     pairs = [f"{name} = {', '.join(np.ravel(names))} {values[name].shape}" for name, names in columns.items()]
     told = []
     if "time" in coords:

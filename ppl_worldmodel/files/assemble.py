@@ -1,4 +1,4 @@
-"""The data of a call from a file: the program's arguments as arrays, the labels of time steps and series, and what was found."""
+"""The data of a call from a file: the program's arguments as arrays, labels of time steps and series, and what was found."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ class Data(NamedTuple):
 
     values   {argument: (time, ...)}, (time, series, ...) in long format; NaN where a cell is missing
     columns  {argument: names of its columns, in the shape of one time step (of one series)}
-    coords   {"time": labels of the steps, "sequence": names of the series}, as far as the file says them
+    coords   {"time": labels of the steps, "sequence": names of the series}, as far as the file gives them
     rows     the row number of each step, (time,), or of each step and series, (time, series); 0 where there is none;
              empty where a file has no rows
     said     sentences: which column is what, and what is missing
@@ -44,7 +44,7 @@ def read_csv(
 ) -> Data:
     """The program's data from a CSV file with a header and one row a time step; an empty cell is a missing value.
 
-    columns  which column is which argument, as `match` has them; several columns of one argument: (time, column)
+    columns  which column is which argument, as for `match`; several columns of one argument: (time, column)
     series   the column that says which series a row belongs to (long format: one row for each series and step)
     given    arguments that have a value already
     Raises DataError, naming row and column, for every cell that would have to be guessed.
@@ -76,7 +76,7 @@ def read_csv(
 
 
 def _named_by(columns: Sequence[str], header: Sequence[str]) -> bool:
-    """Does the call name columns of this header, so that it is one although it looks like values?"""
+    """Does the call name columns of this header?  Then it is a header even if it looks like values."""
     names = [name.strip() for entry in columns for name in entry.rpartition("=")[2].split(",")]
     return bool(names) and set(names) <= set(header)
 

@@ -1,4 +1,4 @@
-"""Which models come with the package?  Read from the files' text alone, so that the answer is quick."""
+"""The models that come with the package, read from the text of their files alone, which is quick."""
 
 import ast
 from importlib.resources import files

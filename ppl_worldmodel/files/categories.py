@@ -1,4 +1,4 @@
-"""Whole numbers in the columns that a discrete distribution is observed through; the cell of a value that is none is named."""
+"""Check that data observed through a discrete distribution are whole numbers; an error names the cell that is not."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from ppl_worldmodel.program.whole_numbers import Fraction, first_fraction
 
 
 def check_categories(model: Callable, data: Mapping[str, Any], file: Data) -> None:
-    """Raise DataError, naming row, column and value, if a discrete site of the program is observed to be no whole number.
+    """Raise DataError, naming row, column and value, if an observed value of a discrete site is not a whole number.
 
     data  all keyword arguments of the program, those from the file among them
     """
@@ -35,7 +35,7 @@ def check_categories(model: Callable, data: Mapping[str, Any], file: Data) -> No
 
 
 def _place(values: np.ndarray, found: Fraction) -> tuple[int, ...] | None:
-    """Where the value stands among those of one step: at the place that it has in the site, or else at the only one."""
+    """The place of the value among those of one step: its place in the site, or else the only place that holds it."""
     alike = [tuple(map(int, place)) for place in np.argwhere(values == found.value)]
     if found.entry in alike:
         return found.entry

@@ -1,4 +1,4 @@
-"""The columns of a file that are the arguments of a program: by the call, by the model file, or by their names."""
+"""Which columns of a file are which arguments of a program: by the call, by the model file, or by their names."""
 
 import inspect
 import re
@@ -16,11 +16,11 @@ NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Matched(NamedTuple):
-    """Which columns are what.
+    """Which columns are which arguments.
 
     arguments  {argument: the names of its columns, in the shape of one time step}
-    time       the column that is the time, where it is said; "" for none
-    without    arguments without a value of their own that got no column
+    time       the column that is the time, if the call or the model file says so; "" for none
+    without    arguments that got neither a column nor a value
     """
 
     arguments: dict[str, np.ndarray]
@@ -94,11 +94,11 @@ def _flat(names: str) -> np.ndarray:
 
 
 def _asked(loaded: Loaded, columns: Sequence[str]) -> dict[str, str]:
-    """{argument: its columns} as the call says."""
+    """{argument: its columns} according to the call."""
     first = next(iter(_open(loaded)), None)
     if first is None and any("=" not in entry for entry in columns):
         raise DataError(
-            "the program takes no series (no argument without a value of its own): give it one, observations=None"
+            "the program takes no series (every argument has a value of its own): give it one, observations=None"
         )
     pairs = [
         (name.strip(), column) if equals else (str(first), name)
@@ -114,7 +114,7 @@ def _asked(loaded: Loaded, columns: Sequence[str]) -> dict[str, str]:
 
 
 def _alike(header: Sequence[str], arguments: Sequence[str]) -> dict[str, np.ndarray]:
-    """{argument: names of its columns} by their names."""
+    """{argument: names of its columns}, matched by name."""
     found = {}
     for argument in arguments:
         for name in (argument, argument.removesuffix("s")):

@@ -1,4 +1,4 @@
-"""What are the states, the steps and the dimensions called?  The labels of a model file on everything that came of it."""
+"""Coordinate labels of a model file (names of states, steps and dimensions), and units, on the results of its model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,7 @@
-"""A CSV file as text: a header and rows of as many cells, or a refusal that names the row (RFC 4180, strict).
+"""Strict reading of a CSV file (RFC 4180) as text: a header and rows of as many cells, or an error that names the row.
 
-The reading is Python's own `csv`; what is added is that nothing is passed over: not a blank line, not a field too many, not a quote
-that swallows the rows behind it.
+Python's own `csv` does the reading. This module adds that nothing is passed over: not a blank line, not a field too many, not a
+quote that swallows the rows behind it.
 """
 
 import csv
@@ -16,7 +16,7 @@ from ppl_worldmodel.errors import DataError
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none"))
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-# What stands in a row of values, and is no name of a column.
+# A cell that is a value, and not the name of a column.
 VALUE = re.compile(
     r"[+-]?(inf(inity)?|true|false|[\d.,]+(e[+-]?\d+)?)|\d{4}-\d\d?(-\d\d?.*)?", re.ASCII | re.IGNORECASE
 )
@@ -30,7 +30,7 @@ class Sheet(NamedTuple):
     cells   {name: its cells}, each (row,)
     rows    the row number of each, (row,)
     blank   numbers of the blank lines that stand for a missing value (in a file of one column)
-    values  does the header look like a row of values?
+    values  whether the header looks like a row of values
     """
 
     path: str
@@ -42,7 +42,7 @@ class Sheet(NamedTuple):
 
 
 def read_sheet(path: str) -> Sheet:
-    """The cells of a CSV file. Raises DataError, naming the row, for all that is not a header and rows of as many cells."""
+    """The cells of a CSV file. Raises DataError, naming the row, for anything but a header and rows of as many cells."""
     records, lines = _records(path)
     if not any(line.strip() for line in lines):
         raise DataError(f"'{path}' is empty: expected a header, and below it one row a time step")
@@ -106,7 +106,7 @@ def _records(path: str) -> tuple[list[list[str]], list[str]]:
                 )
     except csv.Error as error:
         raise DataError(
-            f"row {len(records) + 1} of '{path}' is no row of a CSV file ({error}): are the quotes in pairs?"
+            f"row {len(records) + 1} of '{path}' is not a valid CSV row ({error}): are the quotes in pairs?"
         ) from error
     return records, lines
 
@@ -123,7 +123,7 @@ def _check_header(header: list[str], line: str, path: str) -> None:
                 f"Python: pandas.read_csv('{path}', sep={separator!r}, decimal=',').to_csv('new.csv', index=False)"
             )
     if _looks_like_values(header):
-        return  # told where it is known whether the call names these columns
+        return  # reported where it is known whether the call names these columns
     for place, name in enumerate(header, start=1):
         if not name and (place > 1 or len(header) == 1):
             comma = " (a trailing comma?)" if place == len(header) > 1 else ""
@@ -141,7 +141,7 @@ def check_different(header: Sequence[str], path: str) -> None:
 
 
 def no_header(sheet: Sheet) -> DataError:
-    """What to say of a first row that holds values where names are expected."""
+    """The error for a first row that holds values where names are expected."""
     first = ",".join(sheet.header)
     return DataError(
         f"'{sheet.path}' has no header: its first row holds values ({first}): write a first row with the names of the columns "
@@ -154,7 +154,7 @@ def _looks_like_values(header: list[str]) -> bool:
 
 
 def _miscounted(record: list[str], line: str, row: int, width: int, path: str) -> str:
-    """What to say of a row that has not as many cells as the header."""
+    """The message for a row whose number of cells is not that of the header."""
     told = f"row {row} of '{path}' has {len(record)} cells, and the header names {width}: {line.strip()!r}"
     if len(record) == width + 1 and not record[-1]:
         return f"{told}; is there a trailing comma?"

@@ -1,4 +1,4 @@
-"""Columns' names on results: on the axes of what was observed and given, and as the title of a variable from one column."""
+"""Column names on results: on the axes of observed and constant data, and as the title of a variable from one column."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ def with_columns(
     values   {argument: its values, (time, ...)}, by which its variable is recognised (an observed site has a name of its own)
     columns  {argument: names of its columns, in the shape of one time step (of one series)}
 
-    A variable from one column gets the attribute `column`, and `long_name` if the column is called otherwise; one from several a
-    coordinate for each axis that they run along, where that has none yet.
+    A variable from one column gets the attribute `column`, and `long_name` if the column is called otherwise. One from several
+    columns gets the attribute `columns`, and their names as the coordinate of its axis, if that has none yet.
     """
     found = result.copy()
     for group in ("observed_data", "constant_data"):
@@ -44,7 +44,7 @@ def _named(dataset: xr.Dataset, variable: str, names: np.ndarray) -> xr.Dataset:
 
 
 def _same(here: np.ndarray, there: np.ndarray) -> bool:
-    """Are these the same series, as far as the result has not masked some of it?"""
+    """Are these the same series, apart from values that the result has masked?"""
     if here.shape != there.shape or here.dtype.kind not in "iuf":
         return False
     known = ~np.isnan(here.astype(float))

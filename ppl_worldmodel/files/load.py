@@ -1,4 +1,4 @@
-"""Where does a model come from?  A shipped name, or the path of the user's own file; and its data, shipped or simulated."""
+"""Loading a model, by a shipped name or the path of the user's own file; and its default data, shipped or simulated."""
 
 import importlib
 import importlib.util
@@ -20,9 +20,9 @@ from ppl_worldmodel.program.site_names import dotted, with_dotted_names, with_do
 
 
 class Loaded(NamedTuple):
-    """A model file.  name, the program, its source text and docstring, and what the file says beside it.
+    """A model file: name, the program, its source text and docstring, and what else the file defines.
 
-    Slashes in the names of sites are points here, in the program and in all that is said by the names of its sites.
+    Slashes in the names of sites are points here, in the program and in everything that is keyed by names of sites.
 
     truth    parameter values that the simulated data come from, or None where nobody knows them
     coords   labels of dimensions, {"state": [...], "time": [...]}
@@ -76,9 +76,9 @@ def load(name_or_path: str) -> Loaded:
 def default_data(
     loaded: Loaded, seed: int, num_steps: int | None = None, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[dict[str, Any], str]:
-    """What the program is given where the user gives nothing, and a sentence that says where it comes from.
+    """The data of a program for which the user gives none, and a sentence that says where they come from.
 
-    settings  values of arguments; those that a simulation needs (see `given_to_simulation`) are simulated with
+    settings  values of arguments; those that a simulation needs (see `given_to_simulation`) are passed to it
     """
     data = getattr(loaded.module, "data", None)
     if callable(data):
@@ -92,20 +92,20 @@ def default_data(
     check_arguments(
         loaded.model,
         arguments,
-        remedy="give --data FILE.csv, or say its value with --set NAME=VALUE to simulate the data",
+        remedy="give --data FILE.csv, or give its value with --set NAME=VALUE to simulate the data",
     )
     check_length(loaded.model, arguments)
     if loaded.truth is None and parameter_names(loaded.model, arguments):
         raise DataError(neither)
     sites = simulate(loaded.model, loaded.truth, jax.random.key(seed), **arguments)
-    # What only sets the length of a simulation is settled once there are data.
+    # An argument that only sets the length of a simulation is not needed once there are data.
     kept = {name: value for name, value in arguments.items() if name != "num_steps"}
     at = "at its truth" if loaded.truth else "(it has no parameters)"
     return as_data(loaded.model, sites, kept), f"simulated from the program {at}, seed {seed}"
 
 
 def given_to_simulation(loaded: Loaded) -> frozenset[str]:
-    """Names of the arguments with which a simulation of the program is run: those without a default, and the model's own inputs."""
+    """Names of the arguments that a simulation of the program gets: those without a default, and the model's own inputs."""
     inputs = getattr(loaded.module, "simulation_inputs", None)
     return frozenset(required(loaded.model)) | frozenset(inputs() if callable(inputs) else ())
 
@@ -164,7 +164,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def simulation_arguments(loaded: Loaded, num_steps: int | None = None) -> dict[str, Any]:
-    """What a simulation of the program is given: its `simulation_inputs`, or its length, if one is asked for."""
+    """The arguments of a simulation of the program: its `simulation_inputs`, or its length, if one is asked for."""
     takes = {} if num_steps is None else {"num_steps": num_steps}
     if hasattr(loaded.module, "simulation_inputs"):
         return dict(loaded.module.simulation_inputs(**takes))

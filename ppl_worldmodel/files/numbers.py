@@ -1,4 +1,4 @@
-"""The numbers in a column of text: each cell is a finite number, or missing (NaN), or the column is refused.
+"""Parsing a column of text as numbers: each cell is a finite number, or missing (NaN), or the column is refused.
 
 A number is written as 12, -1.5, .5 or 1e-3. An empty cell, NA, N/A, NaN, null and None stand for a missing value.
 """
@@ -11,7 +11,7 @@ from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.files.csv import NUMBER, Sheet, is_missing
 
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-LARGEST = 2**53  # the largest of the whole numbers that a float64 tells apart
+LARGEST = 2**53  # up to here a float64 tells all whole numbers apart
 
 
 def numbers(sheet: Sheet, name: str) -> np.ndarray:
@@ -43,7 +43,7 @@ def _number(cell: str, sheet: Sheet, name: str, place: int) -> int | float:
 
 
 def refusal(sheet: Sheet, name: str, place: int, expected: str) -> DataError:
-    """What to say of the cell at this place of a column."""
+    """The error for the cell at this place of a column."""
     return DataError(
         f"column '{name}' of '{sheet.path}' holds {sheet.cells[name][place]!r} in row {sheet.rows[place]} (the header is row 1): "
         f"expected {expected}"

@@ -1,4 +1,4 @@
-"""The data in a file of any kind that is read: CSV, NumPy's .npz, NetCDF."""
+"""Reading data from a file of any supported format: CSV, NumPy's .npz, NetCDF."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +21,9 @@ def read_data(
     series: str | None = None,
     given: Mapping[str, Any] = NO_VALUES,
 ) -> Data:
-    """The program's data from a file, as its name ends: .npz, .nc, .nc4 and .cdf are arrays, all else is CSV.
+    """The program's data from a file, by the end of its name: .npz, .nc, .nc4 and .cdf are arrays, all else is CSV.
 
-    The arguments are those of `read_csv` and `read_arrays`. Raises DataError for what is not as it should be.
+    The arguments are those of `read_csv` and `read_arrays`. Raises DataError as these do.
     """
     kind = Path(path).suffix.lower()
     if kind in ARRAYS:

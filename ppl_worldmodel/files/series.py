@@ -1,4 +1,4 @@
-"""Long format: one row for each series and time step, a column that says which series; as arrays (time, series)."""
+"""Long format (one row for each series and time step, and a column that says which series) as arrays (time, series)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Layout(NamedTuple):
     """Where each row belongs.
 
     names   of the series, in the order of their first rows
-    times   of the steps, (time,), all that any series has; None where no column says the time
+    times   of the steps of all series together, (time,); None where no column says the time
     places  (row, 2): the time step and the series of each row
     """
 

@@ -1,6 +1,6 @@
 """Temporary files: named so that they can be found and removed when the process that writes them is killed.
 
-A name says the host and the process. Whoever supervises the process is told each name before the file is made.
+A name contains the host and the process. The supervisor of the process gets each name before the file is made.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ _made: dict[str, None] = {}
 
 
 def beside(path: Path) -> Path:
-    """A name for a temporary file in the folder of `path`, announced; the file is not there yet."""
+    """A name for a temporary file in the folder of `path`. The name is announced; the file is not made yet."""
     name = path.parent / f".{path.name}.{_host()}.{os.getpid()}-{len(_made)}.tmp"
     _made[str(name.absolute())] = None
     if _announced_to is not None:
@@ -41,19 +41,19 @@ def remove(names: Iterable[str | Path]) -> None:
 
 
 def own() -> list[str]:
-    """All names that this process has made up."""
+    """All names that this process has given."""
     return list(_made)
 
 
 def announce_to(descriptor: int) -> None:
-    """Write every further name to this pipe; one that is full is not waited for."""
+    """Write every further name to this pipe; a full pipe is not waited for."""
     global _announced_to
     os.set_blocking(descriptor, False)
     _announced_to = descriptor
 
 
 def announced(descriptor: int) -> list[str]:
-    """What was written to the other end of the pipe, which is closed."""
+    """The names that were written to the other end of the pipe; this end is closed."""
     with os.fdopen(descriptor, "rb") as pipe:
         os.set_blocking(descriptor, False)  # a process that the dead one had started may hold it open
         return [os.fsdecode(name) for name in (pipe.read() or b"").split(b"\0") if name]
@@ -68,6 +68,6 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # of another user
+    except OSError:  # it is another user's
         return True
     return True

@@ -1,6 +1,6 @@
-"""The time column of a file: whole numbers, decimal years or ISO dates, in order, each once; gaps in a regular series are told.
+"""The time column of a file: whole numbers, decimal years or ISO dates, in order, each once; gaps are reported.
 
-A model treats the rows as consecutive steps. What the column says is kept as the coordinate of the time steps.
+A model treats the rows as consecutive steps. The times are kept as the coordinate of the time steps.
 """
 
 import re
@@ -13,7 +13,7 @@ import pandas as pd
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.files.csv import NUMBER, Sheet
 
-# A column of such a name is the time of its row; of the names on the second line it is so only where it never goes back.
+# A column with a CERTAIN name is the time of its row; one with a POSSIBLE name is, if each of its times is later than the last.
 CERTAIN = ("time", "date", "datetime", "timestamp", "year", "step")
 POSSIBLE = ("month", "quarter", "week", "day", "hour", "minute", "t", "period", "index", "")
 NOT_TIME = "or say with --column time= that no column is the time"
@@ -34,7 +34,7 @@ def find_times(sheet: Sheet, used: Collection[str], asked: str | None = None) ->
 
     used   columns that stand for arguments of the program
     asked  the name of the column, if the call says it ("": no column is the time)
-    Raises DataError where a column that is called so, or was asked for, holds something else.
+    Raises DataError if a column with a CERTAIN name, or the one that was asked for, holds something else.
     """
     if asked == "":
         return None
@@ -56,7 +56,7 @@ def find_times(sheet: Sheet, used: Collection[str], asked: str | None = None) ->
 
 
 def parse(cells: Sequence[str]) -> tuple[np.ndarray, int | None]:
-    """The cells as times, and the place of the first that is none."""
+    """The cells as times, and the place of the first that is not a time; None if all are."""
     kinds = [_kind(cell) for cell in cells]
     for place, kind in enumerate(kinds):
         if kind is None or (kind == "M") != (kinds[0] == "M"):
@@ -143,14 +143,14 @@ def _certain(sheet: Sheet, name: str) -> np.ndarray:
     if wrong is not None:
         raise DataError(
             f"column '{name}' of '{sheet.path}' holds {sheet.cells[name][wrong]!r} in row {sheet.rows[wrong]} (the header is row "
-            f"1), which is no time like those above it: expected a whole number, or a date such as 2020-03-04, 2020-03, 2020Q1 or "
-            f"2020-03-04 15:30; {NOT_TIME}"
+            f"1), which is not a time like those above it: expected a whole number, or a date such as 2020-03-04, 2020-03, 2020Q1 "
+            f"or 2020-03-04 15:30; {NOT_TIME}"
         )
     return values
 
 
 def _calendar(sheet: Sheet, free: dict[str, str]) -> Times | None:
-    """The dates that a column of years makes with one of months (and days) or of quarters."""
+    """The dates from a column of years and one of months (and days) or of quarters."""
     for parts in (("year", "month", "day"), ("year", "month"), ("year", "quarter")):
         if not all(part in free for part in parts):
             continue
@@ -175,7 +175,7 @@ def _kind(cell: str) -> str | None:
 
 
 def _ordinals(values: np.ndarray) -> tuple[np.ndarray, Callable[[float], Any]]:
-    """The times as numbers on whose scale a regular series has equal steps (of dates: months, weekdays, days or seconds)."""
+    """The times on a scale where a regular series has equal steps (of dates: months, weekdays, days or seconds); its inverse."""
     if values.dtype.kind != "M":
         return values.astype(float), lambda place: values.dtype.type(place)
     days = values.astype("datetime64[D]")

@@ -1,4 +1,4 @@
-"""Whole files: each is written beside its place first, and then moved into it."""
+"""Atomic writing of files: each is written beside its place first, and then moved into it."""
 
 import os
 from collections.abc import Callable

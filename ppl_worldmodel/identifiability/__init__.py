@@ -1,1 +1,1 @@
-"""Identifiability: Fisher information, rank conditions, invariants, recovery of the truth, prior sensitivity. One topic a file."""
+"""Identifiability: Fisher information, rank conditions, invariants, recovery, prior sensitivity. One topic a file."""

@@ -1,8 +1,8 @@
-"""How fast does a linear system forget, and does it turn as it does so?  The eigenvalues of its matrix, in falling order.
+"""Modes of a linear system: moduli and angles of the eigenvalues of its matrix, in falling order.
 
-A mode of eigenvalue r e^(ia) shrinks to the share r at every step and turns by the angle a: 0 decays, pi alternates, anything
-between cycles. Of an eigenvalue that is m-fold without as many eigenvectors only the m-th root of the rounding error is known:
-1e-8 of a double unit root, as that of a trend.
+A mode of eigenvalue r e^(ia) shrinks by the factor r at every step and turns by the angle a: a = 0 decays, a = pi alternates,
+others cycle. An eigenvalue that is m-fold without as many eigenvectors is known only to the m-th root of the rounding error: to
+1e-8 for a double unit root, as that of a trend.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ SQUARE_ROOT = 1e-8  # of the rounding error
 
 
 class Modes(NamedTuple):
-    """modulus  r, largest first; angle: a in [0, pi], of equal moduli the smallest first; 0 where r is zero (below 1e-8)"""
+    """modulus  r, largest first; angle: a in [0, pi], the smallest first where moduli are equal; 0 where r is zero (below 1e-8)"""
 
     modulus: Float[Array, " mode"]
     angle: Float[Array, " mode"]
@@ -31,7 +31,7 @@ def falling(eigenvalues: Complex[Array, " mode"]) -> Modes:
 def relaxation(modulus: Float[Array, "*mode"], rounding: float) -> Float[Array, "*mode"]:
     """1 / (-log r): steps until a share of 1/e is left.
 
-    0 where nothing is left after one step, infinite where nothing is ever lost: r within `rounding` of 0, and of 1 or above it.
+    0 where r is within `rounding` of 0; infinite where r is within `rounding` of 1, or above 1.
     """
     between = (modulus > rounding) & (modulus < 1.0 - rounding)
     steps = -1.0 / jnp.log(jnp.where(between, modulus, 0.5))

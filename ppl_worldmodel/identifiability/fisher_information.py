@@ -1,12 +1,12 @@
-"""How much does a series say about each parameter, beside what the prior says?  Fisher information, at given values.
+"""Fisher information that a series holds about each parameter, beside the prior, at given values.
 
-The exact score s_t of a step has mean zero, given the history, at the true values, so that I = sum_t s_t s_t' estimates the
-information without bias and without second derivatives. Its inverse is the covariance that the data alone leave, carried over to
-the parameters' own entries by their slope in z. Directions in which I vanishes are not identified near these values, however long
-the series.
+The exact score s_t of a step has mean zero, given the history, at the true values. I = sum_t s_t s_t' therefore estimates the
+information without bias and without second derivatives. Its inverse is the covariance that the data alone leave; the derivative of
+the parameters' own entries with respect to z carries it over to them. Directions in which I vanishes are not identified near these
+values, however long the series.
 
-Every coordinate is measured in its prior spread, so that sizes compare: along a direction of information 4 the data are as good as
-a prior half as wide.
+Every coordinate is measured in units of its prior spread, so that sizes compare: along a direction of information 4 the data are as
+good as a prior half as wide.
 
 Source: White (1982), Econometrica 50 (outer product of gradients); Cappe, Moulines & Ryden (2005), Inference in Hidden Markov
 Models, chapter 12; Rothenberg (1971), Econometrica 39, theorem 1 (rank and local identification).
@@ -19,11 +19,11 @@ from jaxtyping import Float
 
 from ppl_worldmodel.identifiability.fisher_scores import Slopes
 
-RANK = 1e-8  # of the largest singular value: what is smaller is rounding
+RANK = 1e-8  # of the largest singular value: smaller ones are rounding errors
 OPEN = 1e-12  # share of an entry's variance that may lie in directions without information
 LEARNED = 0.5  # the data alone leave less than half of the prior's standard deviation
 NOT_AT_ALL = 0.99  # of the prior's standard deviation is left when data and prior are put together
-ALONE = 10.0  # prior standard deviations: data that leave more do not fix an entry on its own
+ALONE = 10.0  # prior standard deviations: if the data leave more, they do not determine an entry on its own
 
 
 class Information(NamedTuple):
@@ -52,7 +52,7 @@ class Information(NamedTuple):
 
     @property
     def verdicts(self) -> list[str]:
-        """Of each entry: learned, weakly, only in combination (with others that the prior has to fix), not at all."""
+        """For each entry: learned, weakly, only in combination (with others that the prior has to fix), not at all."""
         return [_verdict(ratio, left) for ratio, left in zip(self.ratio, self.left, strict=True)]
 
 

@@ -1,13 +1,13 @@
-"""How does each one-step prediction change with the parameters?  Exact scores of a program, and the scales to measure them on.
+"""Scores of a program, s_t = d log p(y_t | y_1:t-1, z) / dz: exact gradients of the one-step terms, and their scales.
 
-The score of step t is s_t = d log p(y_t | y_1:t-1, z) / dz. It is exact because the one-step terms are, and so is the slope of the
-parameters' own entries in z. Draws from the prior say how far z and the entries are likely to move at all.
+They are exact because the one-step terms are; so is the derivative of the parameters' own entries with respect to z. Draws from the
+prior say how far z and the entries are likely to move.
 
 Source: Cappe, Moulines & Ryden (2005), Inference in Hidden Markov Models, chapter 10 (the score); the derivatives are taken forward
 through the filter by JAX.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +16,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.program.coordinates import Coordinates, Parameters, entry_names
-from ppl_worldmodel.program.read import Plan, log_predictive, system_at
+from ppl_worldmodel.program.coordinates import Parameters, coordinates, entry_names
+from ppl_worldmodel.program.reading import Reading
+from ppl_worldmodel.program.system import log_predictive
 
 
 class Slopes(NamedTuple):
-    """labels, value  of the entries of the parameters, and where they are
+    """labels, value  names and values of the entries of the parameters
     scores  s_t of every step of every series, in the coordinates z; zero where nothing was seen
-    moves   the slope of the entries in z
-    spread  of z under the prior: half the central 68 % of its draws, which heavy tails do not move
+    moves   the derivative of the entries with respect to z
+    spread  of z under the prior: half the width of the central 68 % of its draws, robust to heavy tails
     prior   draws of the entries from the prior; NaN where that is improper
     """
 
@@ -37,25 +38,23 @@ class Slopes(NamedTuple):
 
 
 def slopes(
-    model: Callable,
-    data: Mapping[str, Any],
+    reading: Reading,
     parameters: Mapping[str, Any],
-    plan: Plan,
-    space: Coordinates,
     key: Array,
     *,
     num_prior: int = 200,
 ) -> Slopes:
-    """The slopes of a program's one-step terms on its data, at these values of its parameters.
+    """The scores of a program's one-step terms on its data, at these values of its parameters.
 
-    plan, space  as `examine` and `coordinates` have them
-    Raises DataError at values on the edge of their support and where an observation is impossible: there is no score.
+    Raises DataError for values on the edge of their support and for an impossible observation: there is no score.
     """
+
+    space = coordinates(reading)
 
     def terms(
         z: Array,
-    ) -> Array:  # of each series: steps of their sum would be fewer than there are parameters, perhaps
-        return log_predictive(system_at(model, data, space.constrain(z), plan)).ravel()
+    ) -> Array:  # of each series: their sum may have fewer steps than there are parameters
+        return log_predictive(reading.at(space.constrain(z))).ravel()
 
     def flat(z: Array) -> Array:
         return _stacked(space.constrain(z))
@@ -82,12 +81,12 @@ def slopes(
 
 
 def _stacked(values: Parameters) -> Array:
-    """All entries in a row."""
+    """All entries in one vector."""
     return jnp.concatenate([jnp.ravel(value).astype(float) for value in values.values()])
 
 
 def _spread(draws: Float[np.ndarray, "draw size"]) -> Float[np.ndarray, " size"]:
-    """Half the central 68 % interval; one where that is no number above zero."""
+    """Half the width of the central 68 % interval; one where that is not a positive number."""
     low, high = np.quantile(draws, [0.16, 0.84], axis=0, method="inverted_cdf")
     with np.errstate(invalid="ignore"):
         half = (high - low) / 2.0
@@ -95,7 +94,7 @@ def _spread(draws: Float[np.ndarray, "draw size"]) -> Float[np.ndarray, " size"]
 
 
 def _check_inside(labels: list[str], z: np.ndarray, moves: np.ndarray, spread: np.ndarray) -> None:
-    """Raise DataError at an entry that does not move with z, although the prior lets it: NumPyro keeps z finite on an edge."""
+    """Raise DataError for an entry that does not move with z but does under the prior: NumPyro keeps z finite on an edge."""
     rounding = 16 * np.finfo(z.dtype).eps
     stuck = ~np.isfinite(moves).all(axis=1) | (np.linalg.norm(moves, axis=1) <= rounding * spread)
     if stuck.any() or not np.isfinite(z).all():

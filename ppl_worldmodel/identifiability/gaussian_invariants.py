@@ -1,8 +1,8 @@
-"""What does a linear-Gaussian system say, whatever the coordinates of its state are?  Its modes, its filter's answer to a surprise.
+"""Invariants of a linear-Gaussian system under a change of state coordinates: modes, steady innovations, spectrum.
 
-With x~ = M x for any invertible M the likelihood is the same, so that A, Q and C of two posteriors, or of two draws, cannot be
-compared. What is seen from outside can: how a surprise moves the forecasts, how large surprises are, the spectrum; and the
-eigenvalues of A. Offsets (b, d) and the first state matter for the evidence alone.
+With x~ = M x for any invertible M the likelihood is the same. A, Q and C of two posteriors, or of two draws, therefore cannot be
+compared. These can: how an innovation moves the forecasts, the size of innovations, the spectrum, and the eigenvalues of A. Offsets
+(b, d) and the first state matter for the evidence alone.
 
 Source: Anderson & Moore (1979), Optimal Filtering, chapters 4 (the steady filter) and 9 (innovations); Hannan & Deistler (1988),
 The Statistical Theory of Linear Systems, chapter 1.
@@ -44,25 +44,25 @@ def undefined(structure: Structure) -> dict[str, str]:
 
 @each_sequence
 def invariants(system: LinearGaussian, *, horizon: int = 20, num_frequencies: int = 64) -> dict[str, Array]:
-    """Quantities of a system that stay the same in any coordinates of its state.
+    """Quantities of a system that do not depend on the coordinates of its state.
 
     persistence            moduli of the eigenvalues of A, in falling order (mode,); above 1: explosive
-    angle                  of the same eigenvalues, in radians a step (see `modes`)
-    half_life              steps until half of a mode is left; infinite of a unit root (a modulus above 1 - 1e-7)
+    angle                  of the same eigenvalues, in radians per step (see `Modes`)
+    half_life              steps until half of a mode is left; infinite for a unit root (a modulus above 1 - 1e-7)
     period                 steps in which it turns once; infinite if it does not turn (an angle below 1e-7), 2 if it alternates
-    innovation_covariance  C P C' + R of the settled filter, (dim_y, dim_y)
-    gain                   C K, the share of a surprise that it takes into its estimate of C x, (dim_y, dim_y)
-    response               C A^k K, how a surprise of one moves the expected observation k = 0 ... horizon steps later; column: the
-                           component that surprised, (lag, dim_y, dim_y)
+    innovation_covariance  C P C' + R of the steady filter, (dim_y, dim_y)
+    gain                   C K, the share of an innovation that enters the estimate of C x, (dim_y, dim_y)
+    response               C A^k K, how an innovation of one moves the expected observation k = 0 ... horizon steps later (impulse
+                           response); column: the component of the innovation, (lag, dim_y, dim_y)
     autocovariance         cov(y_t+k, y_t | x_0) for large t and k = 0 ... horizon, (lag, dim_y, dim_y)
-    spectrum               the same summed over all k, with e^(-iwk), of each component at `frequencies(num_frequencies)`,
+    spectrum               its sum over all k, weighted by e^(-iwk), of each component at `frequencies(num_frequencies)`,
                            (frequency, dim_y); defined for unit roots, too
     log_evidence           log p(y_1:T)
 
-    NaN: innovation_covariance, gain and response where the filter does not settle, because a mode that noise drives neither fades
-    nor is seen (or because one explodes that none drives); autocovariance where that noise adds up without end. What needs a matrix
-    that varies in time is left out, `undefined` says why. Of a state's `extra` coordinates, which only repeat parts of it, the
-    modes vanish.
+    NaN: innovation_covariance, gain and response where the filter has no steady state, because a mode that noise drives neither
+    decays nor is observed (or because a mode without noise explodes); autocovariance where the variance grows without bound.
+    Quantities that need a matrix that varies in time are left out; `undefined` says why. The modes of a state's `extra`
+    coordinates, which only repeat parts of it, are zero.
     """
     found, varying = {"log_evidence": gaussian.evidence(system).sum()}, system.structure.varying
     if "A" not in varying:
@@ -73,7 +73,7 @@ def invariants(system: LinearGaussian, *, horizon: int = 20, num_frequencies: in
 
 
 def frequencies(count: int) -> Float[Array, " frequency"]:
-    """So many frequencies, in radians a step: the middles of equal parts of [0, pi], at none of which a trend has its pole."""
+    """`count` frequencies in radians per step: the midpoints of equal parts of [0, pi], none of them at 0, the pole of a trend."""
     return jnp.pi * (jnp.arange(count) + 0.5) / count
 
 

@@ -1,11 +1,11 @@
-"""What can be learned from these data, and what cannot?  Said before anything is fitted, at given values of the parameters.
+"""Identifiability of a program's parameters at given values, before anything is fitted: ranks and Fisher information.
 
-Two questions. Is another system as good, however long the series? Ranks tell (`ranks`), up to the names of the states or the
-coordinates of a Gaussian one; near the given values the rank of the Fisher information tells it of the program's own parameters.
-And how much do the data that there are say about each parameter, beside the prior? (`information`)
+Two questions. Does another system fit as well, however long the series? Rank conditions answer it (`rank_conditions`), up to the
+names of the states or the coordinates of a Gaussian one; near the given values the rank of the Fisher information answers it for
+the program's own parameters. And how much do these data say about each parameter, beside the prior? (`fisher_information`)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,12 +13,12 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.identifiability.fisher_information import Information, information, least_known
 from ppl_worldmodel.identifiability.fisher_scores import slopes
 from ppl_worldmodel.identifiability.rank_conditions import Fact, facts
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import System, examine
+from ppl_worldmodel.program.plan import System
+from ppl_worldmodel.program.reading import Reading
 
 UP_TO_NAMES = "identified up to the names of the states"
 UP_TO_COORDINATES = "identified up to the coordinates of the state"
@@ -27,8 +27,7 @@ NOT = "not identified"
 
 
 def identifiability(
-    model: Callable,
-    data: Mapping[str, Any],
+    reading: Reading,
     parameters: Mapping[str, Any],
     *,
     num_prior: int = 200,
@@ -36,7 +35,7 @@ def identifiability(
 ) -> xr.Dataset:
     """What the data can tell about the parameters of a program, near the given values.
 
-    parameters  the truth of a simulation, a posterior mean, or any values that are thought likely
+    parameters  the truth of a simulation, a posterior mean, or any plausible values
     num_prior   draws from the prior, for its standard deviations
 
     Dimension `entry`: value, prior_sd, data_sd (that the data alone leave), ratio of the two, expected_sd (data and prior put
@@ -46,11 +45,10 @@ def identifiability(
     least_known (in words), rank, size, steps.
     Raises DataError for a program without parameters, and for values at which the likelihood has no slope.
     """
-    system, plan = examine(model, data, parameters)
-    space = coordinates(model, data, plan)
+    system, space = reading.at(parameters), coordinates(reading)
     if not space.size:
         raise DataError("the program has no parameters: there is nothing to learn")
-    slope = slopes(model, data, parameters, plan, space, key, num_prior=num_prior)
+    slope = slopes(reading, parameters, key, num_prior=num_prior)
     found, known = information(slope), facts(system)
     verdict, why = _verdict(system, known, found)
     columns = {
@@ -70,7 +68,7 @@ def identifiability(
 
 
 def _verdict(system: System, known: list[Fact], found: Information) -> tuple[str, str]:
-    """The verdict and its reason; a system that varies in time or emits from two states is none that the theorems are about."""
+    """The verdict and its reason. The theorems do not cover a system that varies in time or emits from two states."""
     failing = [fact.fact for fact in known if fact.fails]
     size = len(found.strength)
     if found.rank < size:
@@ -78,10 +76,10 @@ def _verdict(system: System, known: list[Fact], found: Information) -> tuple[str
         return NOT, f"{why}; {', '.join(failing)} not full" if failing else why
     slopes = f"the likelihood has a slope in each of {size} directions"
     if failing:
-        return NEARBY, f"{slopes}, by the form that the program gives its parameters: {', '.join(failing)} not full"
+        return NEARBY, f"{slopes}, by the program's parametrisation: {', '.join(failing)} not full"
     structure = system.structure
     ranked = any(np.isfinite(fact.needed) for fact in known)
     if structure.varying or structure.order == "both states" or not ranked:
-        return NEARBY, f"{slopes}; whether other values far off do as well is not known"
-    names = UP_TO_NAMES if isinstance(system, FiniteState) else UP_TO_COORDINATES
+        return NEARBY, f"{slopes}; whether distant values fit as well is not known"
+    names = UP_TO_COORDINATES if system.num_states is None else UP_TO_NAMES
     return names, f"{slopes}, and all ranks are full"

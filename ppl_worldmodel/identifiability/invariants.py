@@ -1,13 +1,14 @@
-"""What do posterior draws say about a system, whatever its states are called?  Draws of what names and coordinates do not touch.
+"""Invariants of a system at posterior draws: quantities that depend on neither state names nor coordinates.
 
-R-hat and averages of T, O, A or C mean nothing where draws may exchange the names of states, or turn their coordinates; of the
-quantities here they mean what they say. Which there are depends on the family: see `chain` (finite states) and `gauge` (Gaussian).
+R-hat and averages of T, O, A or C mean nothing where draws may exchange the names of states (label switching) or rotate their
+coordinates. For the quantities here they are meaningful. Which quantities there are depends on the family: see `markov_invariants`
+(finite states) and `gaussian_invariants` (linear-Gaussian).
 """
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from functools import partial, singledispatch
+from typing import Any, NamedTuple
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
 import jax.numpy as jnp
@@ -15,23 +16,31 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.exact import FiniteState
+from ppl_worldmodel.exact import FiniteState, LinearGaussian
 from ppl_worldmodel.identifiability import gaussian_invariants, markov_invariants
 from ppl_worldmodel.infer.beliefs import over_draws
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import Reading
 
 STATISTICS = ("mean", "sd", "q5", "q95", "rhat", "ess_bulk")
 
 
+class _Of(NamedTuple):
+    """What `_of_family` says of a family."""
+
+    compute: Callable
+    dims: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, str]
+    coords: Mapping[str, np.ndarray]
+
+
 def invariants(
-    model: Callable,
-    data: Mapping[str, Any],
+    reading: Reading,
     draws: Mapping[str, Any],
     *,
     horizon: int = 20,
     num_frequencies: int = 64,
 ) -> xr.Dataset:
-    """The invariants of the system at every draw, dims (chain, draw, ...); those of `chain.invariants` or `gauge.invariants`.
+    """The invariants of the system at every draw, dims (chain, draw, ...); see `markov_invariants`, `gaussian_invariants`.
 
     draws    of the program's parameters, {name: (chain, draw, ...)}, as in the group `posterior` of a result
     horizon, num_frequencies   of a Gaussian system: how many lags ahead, and at how many frequencies
@@ -46,19 +55,10 @@ def invariants(
             f"expected draws of the parameters with the leading axes (chain, draw), as many of each; given: {shapes}"
         )
     arrays = {name: np.asarray(value) for name, value in draws.items()}
-    family, plan = examine(model, data, {name: value[0, 0] for name, value in arrays.items()})
-    of: Any = markov_invariants.invariants
-    names, left_out = markov_invariants.DIMS, markov_invariants.undefined(family.structure)
-    coords: dict[str, np.ndarray] = {}
-    if not isinstance(family, FiniteState):
-        of = partial(gaussian_invariants.invariants, horizon=horizon, num_frequencies=num_frequencies)
-        names, left_out = gaussian_invariants.DIMS, gaussian_invariants.undefined(family.structure)
-        coords = {
-            "lag": np.arange(horizon + 1),
-            "frequency": np.asarray(gaussian_invariants.frequencies(num_frequencies)),
-        }
+    family = reading.exact
+    of, names, left_out, coords = _of_family(family, horizon, num_frequencies)
     flat = {name: jnp.asarray(value.reshape(-1, *value.shape[2:])) for name, value in arrays.items()}
-    found: dict[str, np.ndarray] = over_draws(model, data, flat, plan, of)
+    found: dict[str, np.ndarray] = over_draws(reading, flat, of)
     lead = next(iter(shapes.values()))
     variables = {}
     for name, values in found.items():
@@ -74,11 +74,32 @@ def invariants(
     )
 
 
-def summary(dataset: xr.Dataset) -> xr.Dataset:
-    """Of every entry of every variable: mean, sd, 5 % and 95 % quantiles, R-hat and bulk ESS, along a dim `statistic`.
+@singledispatch
+def _of_family(system: Any, horizon: int, num_frequencies: int) -> _Of:
+    """How invariants are computed, their dims, which are not defined and why, and coordinates of their dims."""
+    raise DataError(f"no invariants are known of a {type(system).__name__}")
 
-    Quantiles are draws, so that infinite ones do no harm; what is NaN in one draw has none. sd, R-hat and ESS are NaN where a draw
-    is infinite, the last two also of what never varies.
+
+@_of_family.register
+def _(system: FiniteState, horizon: int, num_frequencies: int) -> _Of:
+    return _Of(markov_invariants.invariants, markov_invariants.DIMS, markov_invariants.undefined(system.structure), {})
+
+
+@_of_family.register
+def _(system: LinearGaussian, horizon: int, num_frequencies: int) -> _Of:
+    return _Of(
+        partial(gaussian_invariants.invariants, horizon=horizon, num_frequencies=num_frequencies),
+        gaussian_invariants.DIMS,
+        gaussian_invariants.undefined(system.structure),
+        {"lag": np.arange(horizon + 1), "frequency": np.asarray(gaussian_invariants.frequencies(num_frequencies))},
+    )
+
+
+def summary(dataset: xr.Dataset) -> xr.Dataset:
+    """Mean, sd, 5 % and 95 % quantiles, R-hat and bulk ESS of every entry of every variable, along a dim `statistic`.
+
+    Quantiles are draws, so that infinite draws do no harm; an entry that is NaN in one draw has none. sd, R-hat and ESS are NaN
+    where a draw is infinite; R-hat and ESS also where an entry never varies.
     """
     return dataset.map(_summary, keep_attrs=True)
 
@@ -88,7 +109,7 @@ def _summary(draws: xr.DataArray) -> xr.DataArray:
     finite = xr.apply_ufunc(np.isfinite, draws).all(over)
     varies = finite & (draws.max(over) > draws.min(over))
     safe = draws.where(finite, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # what never varies is taken out below
+    with np.errstate(invalid="ignore", divide="ignore"):  # entries that never vary are masked below
         rhat, ess = safe.azstats.rhat(), safe.azstats.ess(method="bulk")
     low, high = (
         draws.quantile(level, over, method="inverted_cdf", skipna=False).drop_vars("quantile") for level in (0.05, 0.95)
@@ -99,7 +120,7 @@ def _summary(draws: xr.DataArray) -> xr.DataArray:
 
 
 def _of_series(name: str, values: np.ndarray, dims: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Values (draw, sequence, ...) of several series: their sum, one of them where they are alike, or all, and the dims."""
+    """Values (draw, sequence, ...) of several series, and their dims: the sum, one series where all are alike, or all of them."""
     if name == "log_evidence":
         return values.sum(axis=1), dims
     size = np.abs(values[np.isfinite(values)]).max(initial=0.0)

@@ -1,6 +1,6 @@
-"""What could be learned, beside what was?  The identifiability of a run's parameters, with the posterior of one of its engines."""
+"""Identifiability of a run's parameters beside the posterior of one of its engines: what could be learned, and what was."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,27 +14,22 @@ from ppl_worldmodel.identifiability.prior_sensitivity import overlap, sensitivit
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.labels.aligned_results import posterior_mean
 from ppl_worldmodel.program.coordinates import coordinates, entry_names
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import Reading
 
 NUM_PRIOR = 1000
 FEW = 2000  # draws of the posterior that are reweighted
 
 
 def learnable(
-    model: Callable,
-    data: Mapping[str, Any],
-    names: Sequence[str],
+    reading: Reading,
     results: Mapping[str, xr.DataTree],
     truth: Mapping[str, Any] | None,
     key: jax.Array,
 ) -> xr.Dataset:
     """`identifiability` at the truth, else at the posterior mean of NUTS (or the first engine that learned parameters).
 
-    names  of the program's parameters
-
-    With a draw-based answer of that engine, posterior_sd and overlap (of posterior and prior) of each entry stand beside it, and
-    how much the posterior feels the prior and the data, each raised to a power near one: prior_felt and data_felt (see
-    `prior_overlap.sensitivity`; NaN of a flat prior).
+    From that engine's draws, for each entry: posterior_sd, overlap (of posterior and prior), and prior_felt and data_felt, the
+    power-scaling sensitivity to the prior and to the likelihood (see `prior_sensitivity.sensitivity`; NaN for a flat prior).
     Attributes: those of `identifiability`, at (in words) and engine, unfelt (why there is no sensitivity, where there is none); or
     only `left_out`, the reason why nothing can be said.
     """
@@ -42,12 +37,12 @@ def learnable(
     if not learned:
         return xr.Dataset(attrs={"left_out": "no engine learned the parameters"})
     engine = "nuts" if "nuts" in learned else learned[0]
-    at = posterior_mean(model, data, results[engine], names) if truth is None else truth
+    at = posterior_mean(reading, results[engine]) if truth is None else truth
     try:
-        found = identifiability(model, data, at, num_prior=NUM_PRIOR, key=key)
+        found = identifiability(reading, at, num_prior=NUM_PRIOR, key=key)
     except WorldModelError as error:
         return xr.Dataset(attrs={"left_out": str(error)})
-    posterior = results[engine]["posterior"].to_dataset()
+    posterior, names = results[engine]["posterior"].to_dataset(), list(reading.parameters)
     draws = np.concatenate(
         [posterior[name].values.reshape(*posterior[name].shape[:2], -1) for name in names], axis=-1, dtype=float
     )
@@ -56,7 +51,7 @@ def learnable(
         overlap(draws[..., i].ravel(), prior[:, i]) if np.isfinite(prior[:, i]).all() else 0.0
         for i in range(draws.shape[-1])
     ]
-    prior_felt, data_felt, unfelt = _felt(model, data, {name: posterior[name].values for name in names})
+    prior_felt, data_felt, unfelt = _felt(reading, {name: posterior[name].values for name in names})
     return (
         found.drop_vars("prior")
         .assign(posterior_sd=("entry", draws.std(axis=(0, 1), ddof=1)), overlap=("entry", np.array(shared)))
@@ -67,7 +62,7 @@ def learnable(
 
 
 def _felt(
-    model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray]
+    reading: Reading, draws: Mapping[str, np.ndarray]
 ) -> tuple[Float[np.ndarray, " entry"], Float[np.ndarray, " entry"], str]:
     """The sensitivity of each entry to the prior and to the likelihood, in the order of the draws, or why there is none."""
     chains, length = next(iter(draws.values())).shape[:2]
@@ -75,7 +70,7 @@ def _felt(
     some = {name: np.asarray(values, float)[:, ::every] for name, values in draws.items()}
     labels = entry_names({name: values[0, 0] for name, values in some.items()})
     try:
-        found = sensitivity(coordinates(model, data, examine(model, data)[1]), some).sel(entry=labels)
+        found = sensitivity(coordinates(reading), some).sel(entry=labels)
     except WorldModelError as error:
         return np.full(len(labels), np.nan), np.full(len(labels), np.nan), str(error)
     return found["prior"].values, found["likelihood"].values, ""

@@ -1,7 +1,7 @@
-"""What does a chain of states say, whatever its states are called?  How it persists, where it is in the long run, its evidence.
+"""Invariants of a hidden Markov chain under label switching: persistence, stationary distribution, entropy rate, evidence.
 
-Names of hidden states can be exchanged without any change of the likelihood; nothing here depends on them, so that draws, chains
-and engines compare although each calls the states as it likes.
+Names of hidden states can be exchanged without any change of the likelihood. Nothing here depends on the names, so that draws,
+chains and engines can be compared, whatever each of them calls the states.
 
 Source: Levin & Peres (2017), Markov Chains and Mixing Times, chapter 12 (relaxation); Cover & Thomas (2006), Elements of
 Information Theory, section 4.2 (entropy rate); Grassmann, Taksar & Heyman (1985), Operations Research 33 (the long run).
@@ -28,7 +28,7 @@ def undefined(structure: Structure) -> dict[str, str]:
     """The names that `invariants` leaves out, with the reason."""
     if "transition" not in structure.varying:
         return {}
-    return dict.fromkeys(OF_ONE_MATRIX, "the transition varies in time: there is no one chain to speak of")
+    return dict.fromkeys(OF_ONE_MATRIX, "the transition varies in time: there is no single chain")
 
 
 @jax.jit
@@ -38,14 +38,14 @@ def invariants(system: FiniteState) -> dict[str, Array]:
 
     persistence      moduli of the eigenvalues of T without the leading 1, in falling order (mode,); 1: more than one closed class
                      of states, or a cycle that never ends
-    angle            of the same eigenvalues (see `modes`): 0 persists, pi alternates
+    angle            of the same eigenvalues (see `Modes`): 0 persists, pi alternates
     relaxation_time  1 / (-log persistence[0]) in steps; 0: forgets at once (so does a single state), infinite: never forgets
-    stationary       the share of time in each state in the long run, in falling order (rank,). It is reckoned from the initial
-                     belief on, which matters only where there is more than one closed class; of a cycle it is the average
+    stationary       the share of time in each state in the long run, in falling order (rank,). It starts from the initial
+                     belief, which matters only where there is more than one closed class; for a cycle it is the average
     dwell_time       mean number of steps in a state once it is entered, 1 / (1 - T[s, s]), in falling order (rank,); infinite
                      where it is never left
     entropy_rate     of the states in the long run, in nats per step
-    move_entropy     the same in the time of the data: the entropy of the next move under the filtered belief, averaged over time
+    move_entropy     the same over the time of the data: the entropy of the next move under the filtered belief, averaged over time
     log_evidence     log p(y_1:T)
 
     Where T varies in time only the last two are defined, and returned. None is ever NaN.
@@ -81,11 +81,11 @@ def invariants(system: FiniteState) -> dict[str, Array]:
 
 
 def long_run(initial: Float[Array, " state"], T: Float[Array, "state state"]) -> Float[Array, " state"]:
-    """The share of time that a chain spends in each state in the long run: lim 1/n sum_t initial' T^t.
+    """The stationary distribution, lim 1/n sum_t initial' T^t: the share of time in each state in the long run.
 
-    States are taken out one after the other, and what goes through them is added to the moves of the rest (Grassmann, Taksar &
-    Heyman): nothing is subtracted, so that every share is right to its own last digits, however rare the moves. So that this is
-    defined for any T, the chain starts anew from the initial belief once in 1e138 steps; a share below 1e-69 counts as none.
+    States are eliminated one after the other, and the moves through them are added to those of the rest (Grassmann, Taksar &
+    Heyman). Nothing is subtracted, so that every share is right to its own last digits, however rare the moves. The chain restarts
+    from the initial belief once in 1e138 steps, which makes this defined for any T; a share below 1e-69 counts as zero.
     """
     states, restart = T.shape[-1], jnp.finfo(T.dtype).tiny ** 0.45
     number = jnp.arange(states)

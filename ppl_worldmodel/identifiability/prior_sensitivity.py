@@ -1,8 +1,8 @@
-"""Did the data decide, or the prior?  How far the posterior is from the prior, and what happens if either counts a little more.
+"""Prior sensitivity: overlap of posterior and prior, and power-scaling of the prior and of the likelihood.
 
 The overlap of two densities, the integral of the smaller one, is 1 where nothing was learned and near 0 where the prior hardly
-matters. Power-scaling asks more: if the prior is raised to a power near one, do the posterior's draws, reweighted, move? If they do
-and the likelihood, scaled alike, moves them too, prior and data are in conflict; if only the prior moves them, it alone decides.
+matters. Power-scaling raises the prior to a power near one and reweights the posterior's draws: do they move? If they do, and
+scaling the likelihood moves them too, prior and data are in conflict; if only the prior moves them, it alone decides.
 
 Source: Garrett & Zeger (2000), Biometrics 56 (overlap); Kallioinen et al. (2024), Statistics and Computing 34 (power-scaling).
 """
@@ -23,8 +23,8 @@ from jaxtyping import Array, Float
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.coordinates import Coordinates, entry_names
 
-TAIL = 0.005  # of the posterior's draws on either side, which would stretch the grid
-FEW = 10  # draws of the prior: too few for a kernel estimate, as good as flat
+TAIL = 0.005  # share of the posterior's draws that is left out on either side, since it would stretch the grid
+FEW = 10  # fewer draws of the prior are too few for a kernel estimate, and count as flat
 
 
 def prior_draws(space: Coordinates, key: Array, num: int = 1000) -> dict[str, np.ndarray]:
@@ -42,8 +42,8 @@ def prior_overlap(fit_draws: Mapping[str, Any], prior_draws: Mapping[str, Any]) 
 
     fit_draws    {name: (chain, draw, ...)}; prior_draws: {name: (draw, ...)} of the same parameters
 
-    From kernel estimates with a correction at the ends of the range: with a thousand draws right to about 0.03, and too small by up
-    to 0.05 where the two are the same (by 0.15 if these have tails as heavy as Cauchy's).
+    It comes from kernel density estimates with a correction at the ends of the range. With a thousand draws it is right to about
+    0.03; where the two densities are the same it is too small by up to 0.05 (by 0.15 if their tails are as heavy as Cauchy's).
     Raises DataError unless both have the same parameters in the same shapes.
     """
     posterior = {name: np.asarray(values, float) for name, values in fit_draws.items()}
@@ -66,7 +66,7 @@ def prior_overlap(fit_draws: Mapping[str, Any], prior_draws: Mapping[str, Any]) 
 
 
 def overlap(posterior: Float[np.ndarray, " draw"], prior: Float[np.ndarray, " draw_prior"]) -> float:
-    """The integral of the smaller density, where the posterior is: elsewhere its own is the smaller, and next to nothing."""
+    """The integral of the smaller density over the range of the posterior; outside, the smaller density is next to zero."""
     low, high = np.quantile(posterior, [TAIL, 1.0 - TAIL])
     if low == high:
         return 0.0
@@ -82,7 +82,7 @@ def overlap(posterior: Float[np.ndarray, " draw"], prior: Float[np.ndarray, " dr
 def sensitivity(space: Coordinates, fit_draws: Mapping[str, Any]) -> xr.Dataset:
     """ArviZ's power-scaling sensitivity of each entry: to the prior, to the likelihood, and its diagnosis; dimension `entry`.
 
-    fit_draws  {name: (chain, draw, ...)} of the program's parameters; above 0.05 a part of the model is felt
+    fit_draws  {name: (chain, draw, ...)} of the program's parameters. Above 0.05 the prior, or the likelihood, matters
     Raises DataError where the log prior is the same at every draw: a flat prior stays flat when it is scaled.
     """
     draws = {name: jnp.asarray(fit_draws[name]) for name in space.names}
@@ -127,7 +127,7 @@ def sensitivity(space: Coordinates, fit_draws: Mapping[str, Any]) -> xr.Dataset:
 
 @contextmanager
 def _silent(name: str) -> Iterator[None]:
-    """Without what a logger says."""
+    """Switch a logger off."""
     logger = logging.getLogger(name)
     before, logger.disabled = logger.disabled, True
     try:

@@ -1,9 +1,9 @@
-"""Was the truth found again?  Learned parameters of simulated data against the values that they were simulated from.
+"""Parameter recovery: learned parameters of simulated data against the true values; coverage and contraction.
 
-A row of T or O is a distribution, and its error is a total variation: by how much the probability of an event can be wrong. Any
-other entry has a relative error. The central 90 % intervals should cover nine true values in ten, and a posterior should contract
-with the square root of the length of the series (Bernstein & von Mises; for hidden Markov models Bickel, Ritov & Ryden 1998, Annals
-of Statistics 26).
+A row of T or O is a distribution, and its error is a total variation: the most by which the probability of an event can be wrong.
+Any other entry has a relative error. The central 90 % intervals should cover nine true values in ten, and a posterior should
+contract with the square root of the length of the series (Bernstein & von Mises; for hidden Markov models Bickel, Ritov & Ryden
+1998, Annals of Statistics 26).
 """
 
 from collections.abc import Mapping
@@ -95,14 +95,14 @@ def recovery(result: xr.DataTree, truth: Mapping[str, Any]) -> xr.Dataset:
 
 
 def coverage(covered: Bool[np.ndarray, "..."], level: float = LEVEL) -> Coverage:
-    """How many true values were covered, of one result or of many, and how many would be if the intervals were right."""
+    """The number of true values covered, of one result or of many, and the numbers to expect if the intervals are right."""
     count = int(covered.size)
     low, high = stats.binom.ppf([0.025, 0.975], count, level)
     return Coverage(int(covered.sum()), count, int(low), int(high))
 
 
 def contraction(sds: Float[np.ndarray, "length ..."], lengths: Float[np.ndarray, " length"]) -> Contraction:
-    """How fast posteriors get narrower.
+    """The rate at which posteriors contract with the length of the series.
 
     sds      posterior standard deviations at each length, of one or more entries and series; their logarithms are averaged
     lengths  numbers of steps
@@ -121,7 +121,7 @@ def contraction(sds: Float[np.ndarray, "length ..."], lengths: Float[np.ndarray,
 
 
 def is_distribution(draws: Float[np.ndarray, "chain draw ..."], true: Float[np.ndarray, "..."]) -> bool:
-    """Are the rows (along the last axis) of a parameter distributions? So they are if all draws are non-negative and sum to one."""
+    """Are the rows (along the last axis) of a parameter distributions? They are if all draws are non-negative and sum to one."""
     if not true.ndim or true.shape[-1] < 2:
         return False
     return all((each >= 0).all() and np.abs(each.sum(axis=-1) - 1.0).max() < ROUNDING for each in (draws, true))

@@ -1,12 +1,12 @@
-"""What does a Kalman filter settle to, and a linear system that nobody looks at?  Covariances after a billion steps, by doubling.
+"""Riccati and Lyapunov equations: steady covariances of a Kalman filter and of an unobserved linear system, by doubling.
 
-Both are P = F P (I + G P)^-1 F' + H, in which G is the information of one observation (zero without any). Two steps are one of
+Both are P = F P (I + G P)^-1 F' + H, in which G is the information of one observation (zero without any). Two steps are one step of
 the same form, so that thirty doublings are 2^30 steps. They are taken in the state's own units, in which all that noise builds up
-has variance one. What noise does not reach has no part in them: its uncertainty is used up in the end if it is seen or fades, and
-never matters if it is not seen. A unit root that is seen is no obstacle, nor are singular Q and R.
+has variance one. Directions that noise does not reach are left out: their uncertainty vanishes in the end if they are observed or
+decay, and never matters if they are not observed. A unit root that is observed is no obstacle, nor are singular Q and R.
 
-There is no answer, NaN, if a mode that noise drives neither fades nor is seen (the long F does not vanish), if rounding decides,
-and if a mode explodes that no noise drives.
+The answer is NaN if a mode that noise drives neither decays nor is observed (F does not vanish after the last doubling), if
+rounding errors decide, and if a mode without noise explodes.
 
 Source: Anderson (1978), Int. J. Control 28 (doubling); Chu, Fan, Lin & Wang (2004), Int. J. Control 77 (its convergence).
 """
@@ -18,12 +18,12 @@ from jaxtyping import Array, Float
 from ppl_worldmodel.exact.kalman import symmetric
 
 DOUBLINGS = 30
-TOLERANCE = 1e-6  # what may be left of the start, the answer's misfit, how far a double unit root seems to explode
-UNSEEN = 1e12  # times the variance that noise builds up: what is known no better is seen through rounding errors only
+TOLERANCE = 1e-6  # of what is left of the start, of the answer's misfit, of how far a double unit root seems to explode
+UNSEEN = 1e12  # times the variance that noise builds up: a larger variance is observed through rounding errors only
 
 
 def settled(A: Float[Array, "dim_x dim_x"], Q: Float[Array, "dim_x dim_x"]) -> Float[Array, "dim_x dim_x"]:
-    """The covariance S = A S A' + Q of x_t given x_0 for large t; NaN if it grows without end."""
+    """The covariance of x_t given x_0 for large t, S = A S A' + Q (Lyapunov); NaN if it grows without bound."""
     into, back, reached = _units(A, Q)
     both = reached[:, None] & reached[None, :]
     F, H = jnp.where(both, into @ A @ back, 0.0), jnp.where(both, into @ Q @ into.T, 0.0)
@@ -37,9 +37,9 @@ def predicted(
     Q: Float[Array, "dim_x dim_x"],
     R: Float[Array, "dim_y dim_y"],
 ) -> Float[Array, "dim_x dim_x"]:
-    """The covariance of p(x_t | y_1:t-1) for large t: P = A (P - P C' (C P C' + R)^-1 C P) A' + Q.
+    """The covariance of p(x_t | y_1:t-1) for large t, P = A (P - P C' (C P C' + R)^-1 C P) A' + Q (Riccati).
 
-    Where the filter is about to lose sight of a noise (a moving average that is barely invertible), to about 1e-8.
+    It is right to about 1e-8 only where a noise is barely observable (a moving average that is barely invertible).
     """
     into, back, reached = _units(A, Q)
     both, neither = reached[:, None] & reached[None, :], ~reached[:, None] & ~reached[None, :]
@@ -52,7 +52,7 @@ def predicted(
         keep = jnp.eye(A.shape[-1]) - gain @ C
         return A @ (keep @ P @ keep.T + gain @ R @ gain.T) @ A.T + Q, A @ keep, C.T @ weights
 
-    # What is left to find is P less the start; for that, a step from there is one of the form above.
+    # The unknown is P less the start; a step of it has the form above.
     start = jnp.diag(reached.astype(A.dtype))
     after, F, G = step(start)
     change, forgotten = _doubled(F, G, after - start)
@@ -65,7 +65,7 @@ def predicted(
 
 
 def _doubled(F: Array, G: Array, H: Array) -> tuple[Array, Array]:
-    """P after 2^DOUBLINGS steps from zero, and whether any other start would have led there."""
+    """P after 2^DOUBLINGS steps from zero, and whether every other start leads there, too."""
     eye = jnp.eye(F.shape[-1])
 
     def double(_, elements):

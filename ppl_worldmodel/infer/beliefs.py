@@ -1,6 +1,7 @@
 """What do draws say about the state?  Beliefs with their Monte Carlo errors, from draws of states or of parameters."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
@@ -10,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel import memory
-from ppl_worldmodel.exact import FiniteState, LinearGaussian, finite, gaussian
-from ppl_worldmodel.program.read import Plan, System, examine, system_at
+from ppl_worldmodel.exact.families import verbs
+from ppl_worldmodel.program.plan import System
+from ppl_worldmodel.program.reading import Reading
 
 FROM_STATES = "draws of the states"
 FROM_PARAMETERS = "exact beliefs averaged over draws of the parameters"
@@ -46,18 +48,18 @@ def determined(beliefs: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
 
 
 def of_system(system: System) -> dict[str, xr.DataArray]:
-    """The exact beliefs of a system, by name."""
-    lead, past = _lead(system), _verbs(system).smooth(system)._asdict()
-    if isinstance(system, FiniteState):
+    """The exact beliefs of a system, by name: probabilities of a state with so many values, else means and covariances."""
+    lead, past = _lead(system), verbs(system).smooth(system)._asdict()
+    if system.num_states is not None:
         return {kind: xr.DataArray(np.asarray(past[kind]), dims=(*lead, "time", "state")) for kind in KINDS}
-    size = system.initial_mean.shape[-1] - system.structure.extra
+    size = system.dim_x
     found = {kind: xr.DataArray(np.asarray(past[kind])[..., :size], dims=(*lead, "time", "dim")) for kind in KINDS} | {
         f"{kind}_covariance": xr.DataArray(
             np.asarray(past[f"{kind}_covariance"])[..., :size, :size], dims=(*lead, "time", "dim", "dim_bis")
         )
         for kind in KINDS
     }
-    return found | (determined(found) if system.diffuse is not None else {})
+    return found if system.proper else found | determined(found)
 
 
 def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict[str, xr.DataArray]:
@@ -99,78 +101,66 @@ def _of_piece(kind: str, draws: np.ndarray, num_states: int | None) -> dict[str,
 
 
 def of_parameter_draws(
-    model: Callable, data: Mapping[str, Any], draws: Mapping[str, np.ndarray], *, most: int = 4000
+    reading: Reading, draws: Mapping[str, np.ndarray], *, most: int = 4000
 ) -> tuple[dict[str, xr.DataArray], np.ndarray]:
     """Exact beliefs averaged over draws (chain, draw, ...) of the parameters; log predictive (chain, draw, ..., time).
 
     The beliefs use at most `most` draws, evenly spaced, and no more than fit into the memory that a run may take. They check
     the parameters, not the recursion.
     """
-    first = {name: np.asarray(value)[0, 0] for name, value in draws.items()}
-    family, plan = examine(model, data, first)
     flat = {name: jnp.asarray(value).reshape(-1, *np.shape(value)[2:]) for name, value in draws.items()}
     chains, length = np.shape(next(iter(draws.values())))[:2]
-    log_predictive = over_draws(model, data, flat, plan, lambda system: _verbs(system).evidence(system))
-    most = min(most, max(memory.FEWEST, memory.limit() // (BELIEFS_PER_DRAW * _size(family))))
+    family = reading.at({name: values[0] for name, values in flat.items()})
+    told = _settled(reading, family, "evidence")
+    log_predictive = over_draws(told, flat, lambda system: verbs(system).evidence(system))
+    size = family.dim_x
+    each = family.entries * (1 + size if size else family.num_states or 1)
+    most = min(most, max(memory.FEWEST, memory.limit() // (BELIEFS_PER_DRAW * each)))
     step = max(1, int(np.ceil(chains * length / most)))
     thinned = {name: jnp.asarray(value)[:, ::step] for name, value in draws.items()}
     kept = next(iter(thinned.values())).shape[1]
     thinned = {name: value.reshape(-1, *value.shape[2:]) for name, value in thinned.items()}
-    if isinstance(family, LinearGaussian):
-        plan = plan._replace(form=gaussian.settled(family, "smooth").structure.form)
-    past = over_draws(model, data, thinned, plan, lambda system: _verbs(system).smooth(system)._asdict())
+    past = over_draws(
+        _settled(reading, family, "smooth"), thinned, lambda system: verbs(system).smooth(system)._asdict()
+    )
     beliefs: dict[str, xr.DataArray] = {}
-    lead, size = _lead(family), None
-    if isinstance(family, LinearGaussian):
-        size = family.initial_mean.shape[-1] - family.structure.extra
-    axis = "dim" if size else "state"
+    lead, axis = _lead(family), "dim" if size else "state"
     for kind in KINDS:
         values = past[kind][..., :size].reshape(chains, kept, *past[kind].shape[1:-1], -1)
-        each = xr.DataArray(values, dims=("chain", "draw", *lead, "time", axis))
-        beliefs |= _estimated(kind, each)
-        if axis == "dim":
+        each_draw = xr.DataArray(values, dims=("chain", "draw", *lead, "time", axis))
+        beliefs |= _estimated(kind, each_draw)
+        if size:
             own = past[f"{kind}_covariance"][..., :size, :size]
-            centred = each - each.mean(("chain", "draw"))
+            centred = each_draw - each_draw.mean(("chain", "draw"))
             between = (centred * centred.rename(dim="dim_bis")).mean(("chain", "draw"))
             within = xr.DataArray(own.mean(axis=0), dims=(*lead, "time", "dim", "dim_bis"))
             beliefs[f"{kind}_covariance"] = between + within
-            variances = xr.DataArray(np.diagonal(own, axis1=-2, axis2=-1).reshape(each.shape), dims=each.dims)
+            variances = xr.DataArray(np.diagonal(own, axis1=-2, axis2=-1).reshape(each_draw.shape), dims=each_draw.dims)
             spread = _estimated(f"{kind}_variance", variances + centred**2)
             beliefs[f"{kind}_variance_mcse"] = spread[f"{kind}_variance_mcse"]
-    if isinstance(family, LinearGaussian) and family.diffuse is not None:
+    if not family.proper:
         beliefs |= determined(beliefs)
     return beliefs, np.asarray(log_predictive).reshape(chains, length, *np.shape(log_predictive)[1:])
 
 
-def _size(system: System) -> int:
-    """How many numbers the beliefs of one kind take."""
-    if isinstance(system, FiniteState):
-        return system.log_likelihood.shape[-1] * int(np.prod(system.log_likelihood.shape[: 2 if _lead(system) else 1]))
-    return (
-        int(np.prod(system.observations.shape[:-1]))
-        * system.initial_mean.shape[-1]
-        * (1 + system.initial_mean.shape[-1])
-    )
-
-
-def _verbs(system: FiniteState | LinearGaussian) -> Any:
-    return finite if isinstance(system, FiniteState) else gaussian
+def _settled(reading: Reading, system: System, question: str) -> Reading:
+    """The reading with the form of a belief that keeps the digits of a system, for use in traces at like parameters."""
+    form = verbs(system).settled(system, question).structure.form
+    return replace(reading, plan=reading.plan._replace(form=form))
 
 
 def _lead(system: System) -> tuple[str, ...]:
     return ("sequence",) if system.structure.sequences else ()
 
 
-def over_draws(
-    model: Callable, data: Mapping[str, Any], flat: Mapping[str, jax.Array], plan: Plan, of: Callable
-) -> Any:
+def over_draws(reading: Reading, flat: Mapping[str, jax.Array], of: Callable) -> Any:
     """`of(system)` for every draw, in one compiled loop over batches of draws.
 
     flat  draws of the parameters with one leading axis, (draw, ...); so has every array of the result (NumPy)
     """
 
     def one(parameters: Mapping[str, jax.Array]) -> Any:
-        return of(system_at(model, data, parameters, plan))
+        return of(reading.at(parameters))
 
     draws = dict(flat)
     leaves, tree = jax.tree.flatten(jax.eval_shape(one, {name: values[0] for name, values in draws.items()}))

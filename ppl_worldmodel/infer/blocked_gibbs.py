@@ -18,21 +18,19 @@ from jaxtyping import Array
 from numpyro.infer.util import log_density
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.exact import LinearGaussian
-from ppl_worldmodel.exact.complete_data import Path, log_joint, sample_path
+from ppl_worldmodel.exact.complete_data import Path, log_joint, no_density, sample_path
 from ppl_worldmodel.infer.conjugate import Family, families, misfit
 from ppl_worldmodel.program.coordinates import random_parameters
 from ppl_worldmodel.program.marginalize import with_factor
-from ppl_worldmodel.program.read import Plan, System, system_at
-from ppl_worldmodel.program.sites import Sample, random_value
-from ppl_worldmodel.program.step import kind
+from ppl_worldmodel.program.reading import Reading
+from ppl_worldmodel.program.sites import Sample, kind, random_value
 
 ROUNDING = 1e-6
 Parameters = dict[str, Array]
 
 
 def chain(
-    model: Callable, plan: Plan, chosen: Mapping[str, Family], *, num_warmup: int, num_samples: int, thin: int = 1
+    reading: Reading, chosen: Mapping[str, Family], *, num_warmup: int, num_samples: int, thin: int = 1
 ) -> Callable[[Mapping[str, Any], Array], tuple[Parameters, Path]]:
     """One chain: (data, key) -> draws of the parameters and of the paths, with a first axis `draw`; for use inside jit and vmap.
 
@@ -40,11 +38,11 @@ def chain(
     thin    sweeps for each draw that is kept
     """
 
-    def sweep(data: Mapping[str, Any], parameters: Parameters, key: Array) -> tuple[Parameters, Path]:
+    def sweep(here: Reading, parameters: Parameters, key: Array) -> tuple[Parameters, Path]:
         key_path, *keys = jax.random.split(key, 1 + len(chosen))
-        path = sample_path(system_at(model, data, parameters, plan), key_path)
+        path = sample_path(here.at(parameters), key_path)
         for (name, family), key in zip(chosen.items(), keys, strict=True):
-            numbers = family.read(_slope(model, data, plan, parameters, path, name), parameters[name])
+            numbers = family.read(_slope(here, parameters, path, name), parameters[name])
             # XLA's CPU compiler (jaxlib 0.12) fuses these numbers into the rejection sampler of several chains side by side, and
             # the draws come out wrong from three states on; apart, both are right (test_blocked_chains says so).
             numbers = lax.optimization_barrier(numbers)
@@ -53,15 +51,16 @@ def chain(
 
     def run(data: Mapping[str, Any], key: Array) -> tuple[Parameters, Path]:
         key_start, key_warmup, key_draws = jax.random.split(key, 3)
-        start = {name: site.value for name, site in random_parameters(model, data, plan, key_start).items()}
+        here = reading.on(data)
+        start = {name: site.value for name, site in random_parameters(here, key_start).items()}
 
         def on(parameters: Parameters, key: Array) -> tuple[Parameters, None]:
-            return sweep(data, parameters, key)[0], None
+            return sweep(here, parameters, key)[0], None
 
         def step(parameters: Parameters, key: Array) -> tuple[Parameters, tuple[Parameters, Path]]:
             keys = jax.random.split(key, thin)
             before, _ = lax.scan(on, parameters, keys[1:])
-            after, path = sweep(data, before, keys[0])
+            after, path = sweep(here, before, keys[0])
             return after, (after, path)
 
         warm, _ = lax.scan(on, start, jax.random.split(key_warmup, num_warmup))
@@ -70,35 +69,35 @@ def chain(
     return run
 
 
-def _slope(
-    model: Callable, data: Mapping[str, Any], plan: Plan, parameters: Parameters, path: Path, name: str
-) -> Callable[[Array], Array]:
+def _slope(reading: Reading, parameters: Parameters, path: Path, name: str) -> Callable[[Array], Array]:
     """The slope of the log density of everything in one parameter."""
 
     def density(value: Array) -> Array:
-        program = with_factor(model, plan, "log_joint", lambda system: log_joint(system, path))
-        return log_density(program, (), dict(data), {**parameters, name: value})[0]
+        program = with_factor(reading, "log_joint", lambda system: log_joint(system, path))
+        return log_density(program, (), {}, {**parameters, name: value})[0]
 
     return jax.grad(density)
 
 
-def conjugate_families(model: Callable, data: Mapping[str, Any], system: System, plan: Plan) -> dict[str, Family]:
+def conjugate_families(reading: Reading) -> dict[str, Family]:
     """The family of each parameter's full conditional, measured at random parameters and paths.
 
     Raises NotExactlySolvable, naming the parameter, where there is none, and where the states cannot be drawn with their density.
     """
-    _check_states(system)
+    without = no_density(reading.exact)
+    if without:
+        raise NotExactlySolvable(f"gibbs cannot draw the parameters of this program: {without}", "nuts")
     sites: dict[str, Sample] = {}
 
     def measure(key: Array) -> dict[str, list[Array]]:
         key_parameters, key_path, *keys = jax.random.split(key, 6)
-        sites.update(random_parameters(model, data, plan, key_parameters))
+        sites.update(random_parameters(reading, key_parameters))
         parameters = {name: site.value for name, site in sites.items()}
-        path = sample_path(system_at(model, data, parameters, plan), key_path)
+        path = sample_path(reading.at(parameters), key_path)
         off: dict[str, list[Array]] = {}
         for name, site in sites.items():
             values = jnp.stack([random_value(site.fn, key) for key in keys])
-            slope = _slope(model, data, plan, parameters, path, name)
+            slope = _slope(reading, parameters, path, name)
             off[name] = [misfit(family, slope, values) for family in families(site.fn.support)]
         return off
 
@@ -119,16 +118,3 @@ def conjugate_families(model: Callable, data: Mapping[str, Any], system: System,
             )
         chosen[name] = fits[0]
     return chosen
-
-
-def _check_states(system: System) -> None:
-    if not isinstance(system, LinearGaussian):
-        return
-    if system.diffuse is not None:
-        raise NotExactlySolvable("gibbs cannot draw a diffuse first state: give it a proper prior", "nuts")
-    smallest = np.linalg.eigvalsh(np.asarray(system.Q))[..., 0]
-    if np.any(smallest <= 1e-12 * np.abs(np.asarray(system.Q)).max()):
-        raise NotExactlySolvable(
-            "gibbs cannot draw the parameters of a state with singular noise: the path of the states has no density",
-            "nuts",
-        )

@@ -1,19 +1,19 @@
 """The exact engine: filter, smoother and evidence at given parameters, read off the program."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.exact import FiniteState, finite
+from ppl_worldmodel.exact import finite
+from ppl_worldmodel.exact.families import verbs
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.proper import check_proper
-from ppl_worldmodel.program.read import log_predictive, read
+from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.reading import Reading
 
 REMEDY = (
     "give the prior and the noise more similar scales, or the series in units of its own spread (a variance of 1e16 beside a "
@@ -21,21 +21,21 @@ REMEDY = (
 )
 
 
-def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[..., xr.DataTree]:
-    """An engine that answers exactly, at the given parameters.
+def exact_engine() -> Engine:
+    """An engine that answers exactly, at the parameters that the reading was given.
 
     Raises DataError where an observation is impossible under the model, and where a belief or a log predictive is none (not
     finite, a covariance that is not positive semi-definite: `infer.proper`), naming the time step.
     """
 
-    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        if parameters is None:
+        if reading.values is None:
             raise DataError(
-                "the exact engine answers at given parameters: exact_engine(parameters={...}); to learn them, use nuts or svi"
+                "the exact engine answers at given parameters: read(model, data, parameters); to learn them, use nuts or svi"
             )
-        system = read(model, data, parameters)
-        terms = np.asarray(log_predictive(system))
+        system = reading.exact
+        terms = np.asarray(verbs(system).evidence(system))
         impossible = finite.first_impossible(terms.reshape(-1, terms.shape[-1]).sum(axis=0))
         if impossible is not None:
             raise DataError(
@@ -47,22 +47,17 @@ def exact_engine(*, parameters: Mapping[str, Any] | None = None) -> Callable[...
         check_proper(beliefs, REMEDY)
         _check_terms(terms)
         return result_tree.build(
-            model=model,
-            data=data,
+            reading=reading,
             key=key,
             started=started,
             engine="exact",
-            algorithm="forward and backward recursion"
-            if isinstance(system, FiniteState)
-            else "Kalman filter and smoother",
+            algorithm=verbs(system).ALGORITHM,
             question=result_tree.STATES,
-            family=type(system).__name__,
             beliefs_from=belief.FROM_RECURSION,
             beliefs=beliefs,
-            posterior={name: np.asarray(value)[None, None] for name, value in parameters.items()},
+            posterior={name: np.asarray(value)[None, None] for name, value in reading.values.items()},
             log_predictive=terms[None, None],
             log_evidence=float(terms.sum()),
-            structure=system.structure,
         )
 
     return engine

@@ -4,8 +4,7 @@ The second shares no code with the recursions: it is their referee.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -15,50 +14,50 @@ from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
 from ppl_worldmodel.infer.gibbs_states import gibbs_states
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.reading import Reading
 
 
 def gibbs(
     *,
-    parameters: Mapping[str, Any] | None = None,
     num_warmup: int = 500,
     num_samples: int = 2000,
     num_chains: int = 4,
     prefixes: bool | int | Sequence[int] = 0,
-) -> Callable[..., xr.DataTree]:
+) -> Engine:
     """An engine that samples by Gibbs' method, chains side by side.
 
-    parameters  None: draw the states and the parameters in turn (`blocked`); each parameter must have a full conditional of a
-                conjugate family, and the engine refuses, naming the parameter, where one has not. Beliefs are exact ones
-                averaged over the draws of the parameters. Given: draw a finite state, by moves that are known to reach every
-                possible path of it (`gibbs_states`).
+    Of a reading without values it draws the states and the parameters in turn (`blocked_gibbs`); each parameter must have a full
+    conditional of a conjugate family, and the engine refuses, naming the parameter, where one has not. Beliefs are exact ones
+    averaged over the draws of the parameters. At given values it draws a finite state, by moves that are known to reach every
+    possible path of it (`gibbs_states`).
+
     prefixes    with given parameters, which filtered and predicted beliefs to sample as well, from one posterior for each
                 prefix y_1:n, all in one run: True for every time step, a number for so many evenly spread, or the time steps
                 (counted from 0)
     """
     settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
-    if parameters is not None:
-        return gibbs_states(parameters=parameters, prefixes=prefixes, **settings)
+    states = gibbs_states(prefixes=prefixes, **settings)
 
-    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
+        if reading.values is not None:
+            return states(reading, key)
         started = time.perf_counter()
-        system, plan = examine(model, data)
-        chosen = conjugate_families(model, data, system, plan)
-        one = chain(model, plan, chosen, num_warmup=num_warmup, num_samples=num_samples)
+        chosen = conjugate_families(reading)
+        one = chain(reading, chosen, num_warmup=num_warmup, num_samples=num_samples)
         # Series are arguments of what is compiled; single values are not, for a number of states decides shapes.
-        series = {name: value for name, value in data.items() if np.ndim(value)}
-        run = jax.jit(jax.vmap(lambda series, key: one({**data, **series}, key), (None, 0)))
+        series = {name: value for name, value in reading.data.items() if np.ndim(value)}
+        run = jax.jit(jax.vmap(lambda series, key: one({**reading.data, **series}, key), (None, 0)))
         draws, _ = run(series, jax.random.split(key, num_chains))
         posterior = {name: np.asarray(values) for name, values in draws.items()}
         sampled = time.perf_counter() - started
-        beliefs, log_predictive = belief.of_parameter_draws(model, data, posterior)
+        beliefs, log_predictive = belief.of_parameter_draws(reading, posterior)
         families = ", ".join(f"{name} {family.name}" for name, family in chosen.items())
         return result_tree.build(
-            model=model, data=data, key=key, started=started, engine="gibbs",
+            reading=reading, key=key, started=started, engine="gibbs",
             algorithm=f"blocked Gibbs sampler: states, then {families}", question=result_tree.PARAMETERS,
-            family=type(system).__name__, beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
+            beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
             posterior=posterior, log_predictive=log_predictive, num_warmup=num_warmup, seconds_sampling=sampled,
-            structure=system.structure,
         )  # fmt: skip
 
     return engine

@@ -16,12 +16,12 @@ import xarray as xr
 from jaxtyping import Int
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
-from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import connectivity, particle_gibbs, result_tree, single_site
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
+from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.program.finite.latent_values import Layout, layout
-from ppl_worldmodel.program.read import Plan, examine
+from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
 
 ONE_AT_A_TIME = "single-site Gibbs sampler from the program's log density"
@@ -34,37 +34,34 @@ Sampler = Callable[[Mapping[str, Any], Mapping[str, Any], jax.Array, jax.Array],
 
 
 def gibbs_states(
-    *,
-    parameters: Mapping[str, Any],
-    num_warmup: int,
-    num_samples: int,
-    num_chains: int,
-    prefixes: bool | int | Sequence[int] = 0,
-) -> Callable[..., xr.DataTree]:
-    """An engine that samples a finite state at given parameters; see `gibbs` for the settings.
+    *, num_warmup: int, num_samples: int, num_chains: int, prefixes: bool | int | Sequence[int] = 0
+) -> Engine:
+    """An engine that samples a finite state at the parameters that the reading was given; see `gibbs` for the settings.
 
     The tree's attribute `algorithm` says which moves were used, `moves` why, where they are not the plainest.
     Raises DataError where no possible path is found, naming the time step.
     """
 
-    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        system, plan = examine(model, data, parameters)
-        if not isinstance(system, FiniteState):
+        system, parameters = reading.exact, reading.values
+        num_states = system.num_states
+        if num_states is None:
             raise NotExactlySolvable(f"gibbs cannot sample the continuous state '{system.structure.states[0]}'", "nuts")
-        found = layout(model, data, parameters, plan)
-        num_states, steps = system.initial.shape[-1], system.log_likelihood.shape[1 if found.batch else 0]
+        assert parameters is not None  # `gibbs` asks for them
+        found = layout(reading)
+        steps = system.steps
         lengths = prefix_lengths(prefixes, steps)
         keep = np.arange(steps) < np.array([steps, *lengths])[:, None]
-        starts = _starts(model, found, keep, parameters, data, num_chains, key)
+        starts = _starts(reading, found, keep, num_chains, key)
         lengths_of_chains = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
-        sample = _sampler(model, found, plan, steps, starts, **lengths_of_chains)
+        sample = _sampler(reading, found, steps, starts, **lengths_of_chains)
 
         def run(keep: Any, key: jax.Array) -> particle_gibbs.Draws:
-            return sample(parameters, data, keep, key)
+            return sample(parameters, reading.data, keep, key)
 
         def states(values: Mapping[str, Any]) -> np.ndarray:
-            return np.asarray(replay_draws(model, data, parameters, plan, values))
+            return np.asarray(replay_draws(reading, parameters, values))
 
         def once(function: Callable, *call: Any) -> dict[str, jax.Array]:
             # Compiled with less effort: it takes half the time, and runs as fast.
@@ -86,11 +83,10 @@ def gibbs_states(
         size = sum(each.size * each.dtype.itemsize for each in values.values())
         beliefs |= with_prefixes(posteriors, lengths, steps, key_prefixes, num_states, bytes_each=2 * size)
         result = result_tree.build(
-            model=model, data=data, key=key, started=started, engine="gibbs",
+            reading=reading, key=key, started=started, engine="gibbs",
             algorithm=WHOLE_PATHS if starts is None else ONE_AT_A_TIME, question=result_tree.STATES,
-            family=type(system).__name__, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
-            posterior=jax.tree.map(np.asarray, values), num_warmup=num_warmup, seconds_sampling=sampled,
-            num_prefixes=len(lengths), structure=system.structure,
+            beliefs_from=belief.FROM_STATES, beliefs=beliefs, posterior=jax.tree.map(np.asarray, values),
+            num_warmup=num_warmup, seconds_sampling=sampled, num_prefixes=len(lengths),
         )  # fmt: skip
         if starts is None:
             result.attrs["moves"] = WHY_WHOLE_PATHS
@@ -99,13 +95,7 @@ def gibbs_states(
     return engine
 
 
-def single_site_connects(
-    model: Callable,
-    found: Layout,
-    keep: np.ndarray,
-    parameters: Mapping[str, Any],
-    data: Mapping[str, Any],
-) -> list[connectivity.Allowed] | None:
+def single_site_connects(reading: Reading, found: Layout, keep: np.ndarray) -> list[connectivity.Allowed] | None:
     """The zeros of each sequence, with all observations that are kept, where single-site moves are proven to connect its paths.
 
     keep   (prefix, time) which observations are seen, the most first: the proof is for each of these
@@ -114,7 +104,7 @@ def single_site_connects(
     steps = keep.shape[-1]
     try:
         seen, unseen = (
-            single_site.possible_pairs(model, found, steps, parameters, data, some)
+            single_site.possible_pairs(reading, found, steps, some)
             for some in (np.ones(steps, bool), np.zeros(steps, bool))
         )
     except NotExactlySolvable:
@@ -130,16 +120,10 @@ def single_site_connects(
 
 
 def _starts(
-    model: Callable,
-    found: Layout,
-    keep: np.ndarray,
-    parameters: Mapping[str, Any],
-    data: Mapping[str, Any],
-    num_chains: int,
-    key: jax.Array,
+    reading: Reading, found: Layout, keep: np.ndarray, num_chains: int, key: jax.Array
 ) -> Int[np.ndarray, "chain *sequence path"] | None:
     """A possible path for each chain of the single-site sampler to start from; None where its moves may not connect the paths."""
-    allowed = single_site_connects(model, found, keep, parameters, data)
+    allowed = single_site_connects(reading, found, keep)
     if allowed is None:
         return None
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
@@ -147,12 +131,10 @@ def _starts(
     return paths if found.batch else paths[:, 0]
 
 
-def _sampler(
-    model: Callable, found: Layout, plan: Plan, steps: int, starts: np.ndarray | None, **lengths: int
-) -> Sampler:
+def _sampler(reading: Reading, found: Layout, steps: int, starts: np.ndarray | None, **lengths: int) -> Sampler:
     """The sampler of the moves: one site at a time from these starts, or whole paths without them."""
     if starts is None:
-        sample = particle_gibbs.path_sampler(model, plan.start, found.batch, found.gaps, **lengths)
+        sample = particle_gibbs.path_sampler(reading, found.batch, **lengths)
         names = [*found.starts.values, *found.outcomes.values]
 
         def whole(*call: Any) -> particle_gibbs.Draws:
@@ -160,7 +142,7 @@ def _sampler(
             return particle_gibbs.Draws({name: values[name] for name in names}, dead)
 
         return whole
-    one = single_site.path_sampler(model, found, steps, **lengths)
+    one = single_site.path_sampler(reading, found, steps, **lengths)
 
     def split(*call: Any) -> particle_gibbs.Draws:
         paths = one(*call, jnp.asarray(starts))

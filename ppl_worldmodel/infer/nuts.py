@@ -10,17 +10,15 @@ import xarray as xr
 from numpyro.infer import MCMC, NUTS, init_to_median, init_to_sample
 
 from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
-from ppl_worldmodel.exact import FiniteState, Structure
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.initial_values import densest_of_prior
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
-from ppl_worldmodel.program.marginalize import marginalize
-from ppl_worldmodel.program.missing.masking import observe
-from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import Plan, System, read
+from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.marginalize import marginal
+from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
-from ppl_worldmodel.program.unread import NOT_READ, examine_or_plan, taken_apart
+from ppl_worldmodel.program.unread import taken_apart
 
 _STARTS = {"prior": init_to_sample, "median": init_to_median}
 _NOTED = ("diverging", "energy", "num_steps", "potential_energy", "accept_prob", "adapt_state.step_size")
@@ -31,17 +29,17 @@ def nuts(
     num_warmup: int = 500,
     num_samples: int = 1000,
     num_chains: int = 4,
-    parameters: Mapping[str, Any] | None = None,
     prefixes: bool | int | Sequence[int] = 0,
     max_tree_depth: int = 10,
     init: Literal["prior", "median"] = "prior",
     progress: bool = False,
-) -> Callable[..., xr.DataTree]:
+) -> Engine:
     """An engine that samples with the No-U-Turn sampler (Hoffman & Gelman 2014), chains side by side.
 
-    parameters  None: sample the parameters of `marginalize(model)`; beliefs are exact ones averaged over the draws.
-                Given: sample the states of the program as written (they must be continuous); a check of the recursion, and of
-                the particle filter where the program is not read exactly.
+    Of a reading without values it samples the parameters of `marginalize(model)`; beliefs are exact ones averaged over the draws.
+    At given values it samples the states of the program as written (they must be continuous): a check of the recursion, and of the
+    particle filter where the program is not read exactly.
+
     prefixes    with given parameters, which filtered and predicted beliefs to sample as well, from one posterior for each
                 prefix y_1:n, all in one run: True for every time step, a number for so many evenly spread, or the time steps
                 (counted from 0)
@@ -58,52 +56,37 @@ def nuts(
             progress_bar=progress and not quiet, jit_model_args=True,
         )  # fmt: skip
 
-    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
-        if parameters is None:
-            return learn(model, data, key)
-        return states(model, data, key, *examine_or_plan(model, data, parameters), parameters)
+    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
+        return learn(reading, key) if reading.values is None else states(reading, reading.values, key)
 
-    def learn(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+    def learn(reading: Reading, key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        marginal = marginalize(model)
-        mcmc = sampler(lambda: marginal(**data))
+        program = marginal(reading)
+        mcmc = sampler(program)
         start = None
         if init == "prior":
-            start = densest_of_prior(lambda: marginal(**data), jax.random.fold_in(key, 1), num_chains=num_chains)
+            start = densest_of_prior(program, jax.random.fold_in(key, 1), num_chains=num_chains)
         mcmc.run(key, init_params=start, extra_fields=_NOTED)
         draws = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
         sampled = time.perf_counter() - started
-        beliefs, log_predictive = belief.of_parameter_draws(model, data, draws)
-        system = read(model, data)
+        beliefs, log_predictive = belief.of_parameter_draws(reading, draws)
         return result_tree.build(
-            model=model, data=data, key=key, started=started, engine="nuts",
+            reading=reading, key=key, started=started, engine="nuts",
             algorithm="NUTS on the program with the states integrated out", question=result_tree.PARAMETERS,
-            family=type(system).__name__, beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
-            posterior=draws, sample_stats=_stats(mcmc), log_predictive=log_predictive,
-            num_warmup=num_warmup, seconds_sampling=sampled, structure=system.structure,
+            beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs, posterior=draws, sample_stats=_stats(mcmc),
+            log_predictive=log_predictive, num_warmup=num_warmup, seconds_sampling=sampled,
         )  # fmt: skip
 
-    def states(
-        model: Callable,
-        data: Mapping[str, Any],
-        key: jax.Array,
-        system: System | None,
-        plan: Plan,
-        parameters: Mapping[str, Any],
-    ) -> xr.DataTree:
+    def states(reading: Reading, parameters: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        if isinstance(system, FiniteState):
-            raise NotExactlySolvable(f"nuts cannot sample the discrete state '{system.structure.states[0]}'", "gibbs")
-        if system is not None:
-            structure, family, steps = system.structure, type(system).__name__, system.observations.shape[-2]
-        else:
-            structure, steps = _as_written(model, data, parameters, plan)
-            family = NOT_READ
+        steps = _check_continuous(reading)
         key_whole, key_prefixes = jax.random.split(key)
-        mcmc = sampler(lambda keep: given(observe(model, keep, plan.gaps), parameters)(**data))
+
+        def program(keep: Any) -> Any:
+            return reading.program(parameters, keep)()
 
         def path(draws: Mapping[str, Any]) -> np.ndarray:
-            return np.asarray(replay_draws(model, data, parameters, plan, draws, exactly=system is not None))
+            return np.asarray(replay_draws(reading, parameters, draws))
 
         def posteriors(keep: np.ndarray, keys: jax.Array) -> np.ndarray:
             """The states of every prefix, (prefix, chain, ...)."""
@@ -111,9 +94,7 @@ def nuts(
             @jax.jit
             @jax.vmap
             def run(keep: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
-                side_by_side = sampler(
-                    lambda keep: given(observe(model, keep, plan.gaps), parameters)(**data), quiet=True
-                )
+                side_by_side = sampler(program, quiet=True)
                 side_by_side.run(key, keep)
                 return side_by_side.get_samples(group_by_chain=True)
 
@@ -121,6 +102,7 @@ def nuts(
             paths = path({name: values.reshape(-1, *values.shape[2:]) for name, values in draws.items()})
             return paths.reshape(len(keep), num_chains, *paths.shape[1:])
 
+        mcmc = sampler(program)
         mcmc.run(key_whole, np.ones(steps, bool), extra_fields=_NOTED)
         draws = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
         stats = _stats(mcmc)
@@ -132,25 +114,26 @@ def nuts(
             posteriors, lengths, steps, key_prefixes, None, bytes_each=2 * paths.size * paths.itemsize
         )
         return result_tree.build(
-            model=model, data=data, key=key, started=started, engine="nuts",
+            reading=reading, key=key, started=started, engine="nuts",
             algorithm="NUTS on the states of the program as written", question=result_tree.STATES,
-            family=family, beliefs_from=belief.FROM_STATES, beliefs=beliefs,
-            posterior=draws, sample_stats=stats, num_warmup=num_warmup, seconds_sampling=sampled,
-            num_prefixes=len(lengths), structure=structure,
+            beliefs_from=belief.FROM_STATES, beliefs=beliefs, posterior=draws, sample_stats=stats,
+            num_warmup=num_warmup, seconds_sampling=sampled, num_prefixes=len(lengths),
         )  # fmt: skip
 
     return engine
 
 
-def _as_written(
-    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan
-) -> tuple[Structure, int]:
-    """The names of the state's parts and the number of steps of a program that is not read; a discrete site is refused."""
-    step, beginning = taken_apart(model, data, parameters, plan)
-    for name, site in {**beginning.sites, **step.latents}.items():
-        if site.fn.support.is_discrete:
-            raise NotExactlySolvable(f"nuts cannot sample the discrete site '{name}'", "smc")
-    return Structure(factors=tuple(step.names.values())), step.scan.length
+def _check_continuous(reading: Reading) -> int:
+    """The number of time steps; NotExactlySolvable, naming the site, where a state is discrete."""
+    if reading.system is None:
+        step, beginning = taken_apart(reading)
+        for name, site in {**beginning.sites, **step.latents}.items():
+            if site.fn.support.is_discrete:
+                raise NotExactlySolvable(f"nuts cannot sample the discrete site '{name}'", "smc")
+        return step.scan.length
+    if reading.system.num_states is not None:
+        raise NotExactlySolvable(f"nuts cannot sample the discrete state '{reading.structure.states[0]}'", "gibbs")
+    return reading.system.steps
 
 
 def _stats(mcmc: MCMC) -> dict[str, np.ndarray]:

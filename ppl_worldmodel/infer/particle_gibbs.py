@@ -28,12 +28,10 @@ from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.infer.genealogy import carry_on_alike, chosen_by, only, take
 from ppl_worldmodel.infer.particles import draw, normalised
 from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.likelihood import log_density, probabilities
-from ppl_worldmodel.program.missing.masking import Gaps, observe
-from ppl_worldmodel.program.parameters import given
+from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.sites import Sample, Scan, bare, is_delta
-from ppl_worldmodel.program.start import Start
 
 NUM_PARTICLES = 32
 
@@ -63,10 +61,8 @@ class Draws(NamedTuple):
 
 
 def path_sampler(
-    model: Callable,
-    start: Start,
+    reading: Reading,
     batch: Batch,
-    gaps: Gaps,
     *,
     num_warmup: int,
     num_samples: int,
@@ -75,21 +71,16 @@ def path_sampler(
 ) -> Callable[[Mapping[str, Any], Mapping[str, Any], Array, Array], Draws]:
     """The sampler as a function of everything that may change: (parameters, data, keep, key) -> draws; for use inside jit and vmap.
 
-    start  the sites of the first state; batch  which axes are independent sequences, each with particles of its own
-    gaps   which missing observations are unknowns, as the program's plan has them
+    batch  which axes are independent sequences, each with particles of its own
     keep   (time,) which observations are seen
     """
 
     def sample(parameters: Mapping[str, Any], data: Mapping[str, Any], keep: Array, key: Array) -> Draws:
-        found: list[Draws] = []
-
-        def on_scan(scan: Scan, beginning: Beginning) -> None:
+        def chains(scan: Scan, beginning: Beginning) -> Draws:
             one = _chain(_Forward(scan, beginning, batch), num_particles, num_warmup, num_samples)
-            found.append(jax.vmap(one)(jax.random.split(key, num_chains)))
+            return jax.vmap(one)(jax.random.split(key, num_chains))
 
-        with handlers.block():
-            Intercept(given(observe(model, keep, gaps), parameters), start, on_scan)(**data)
-        return found[0]
+        return reading.on(data).visit(chains, parameters, keep=keep)
 
     return sample
 

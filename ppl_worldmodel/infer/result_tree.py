@@ -24,10 +24,13 @@ import xarray as xr
 
 from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.exact.marginals import entries
-from ppl_worldmodel.infer.site_axes import Named, dims, sites
 from ppl_worldmodel.program.missing.masking import UNOBSERVED
+from ppl_worldmodel.program.reading import Reading
+from ppl_worldmodel.program.site_axes import Named, dims, sites
 from ppl_worldmodel.program.site_names import dotted
 from ppl_worldmodel.provenance import provenance
+
+Engine = Callable[[Reading, jax.Array], xr.DataTree]  # what a factory of engines makes: (reading, key) -> result
 
 STATES = "states given the parameters"
 PARAMETERS = "parameters, with the states integrated out"
@@ -35,33 +38,28 @@ PARAMETERS = "parameters, with the states integrated out"
 
 def build(
     *,
-    model: Callable,
-    data: Mapping[str, Any],
+    reading: Reading,
     key: jax.Array,
     started: float,
     engine: str,
     algorithm: str,
     question: str,
-    family: str,
     beliefs_from: str,
     beliefs: Mapping[str, xr.DataArray],
     posterior: Mapping[str, np.ndarray],
     sample_stats: Mapping[str, np.ndarray] | None = None,
     log_predictive: np.ndarray | None = None,
-    structure: Structure | None = None,
     **more: str | float | int,
 ) -> xr.DataTree:
     """The result of an engine. Arrays of posterior, sample_stats and log_predictive have the leading axes (chain, draw).
 
-    structure  that of the system which was read, for the names of its states and the axis of its sequences
-    more       further flat attributes (numbers or strings) that the engine wants to say
+    more  further flat attributes (numbers or strings) that the engine wants to say
     """
-    structure = structure or Structure()
-    found = sites(model, data, structure)
+    structure, found = reading.structure, sites(reading)
     observed = {name: site for name, site in found.items() if site.observed and site.dims and site.value.size}
     constant = {
         dotted(name): _input(name, np.asarray(value), found, structure)
-        for name, value in _flat(data).items()
+        for name, value in _flat(reading.data).items()
         if not any(_same(value, site.seen) for site in observed.values())
     }
     groups: dict[str, xr.Dataset] = {
@@ -82,7 +80,7 @@ def build(
         "engine": engine,
         "algorithm": algorithm,
         "question": question,
-        "family": family,
+        "family": reading.family,
         "beliefs_from": beliefs_from,
         "key": json.dumps(np.asarray(jax.random.key_data(key)).tolist()),
         "seconds": time.perf_counter() - started,

@@ -23,16 +23,15 @@ from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.infer import connectivity
 from ppl_worldmodel.program.finite.latent_values import Layout
 from ppl_worldmodel.program.likelihood import log_prob
-from ppl_worldmodel.program.missing.masking import observe
-from ppl_worldmodel.program.parameters import given
+from ppl_worldmodel.program.reading import Reading
 
 
 def path_sampler(
-    model: Callable, found: Layout, steps: int, *, num_warmup: int, num_samples: int, num_chains: int
+    reading: Reading, found: Layout, steps: int, *, num_warmup: int, num_samples: int, num_chains: int
 ) -> Callable[..., Int[Array, "chain draw *sequence path"]]:
     """The sampler as a function of everything that may change: (parameters, data, keep, key) -> paths; for use inside jit and vmap.
 
-    found  the layout of the program, the same for all parameters and data of the same shapes
+    reading, found  the program and its layout, the same for all parameters and data of the same shapes
     keep   (time,) which observations are seen; path is 1 + time long: the start, then the outcome of every step
     starts a last argument that may be left out: the paths from which the chains start, (chain, *sequence, path)
     """
@@ -41,10 +40,10 @@ def path_sampler(
     def sample(
         parameters: Mapping[str, Any], data: Mapping[str, Any], keep: Array, key: Array, starts: Array | None = None
     ) -> Array:
-        program = given(observe(model, keep, found.gaps), parameters)
+        program = reading.on(data).program(parameters, keep)
 
         def log_joint(path: Int[Array, "*sequence path"]) -> Float[Array, "*sequence path"]:
-            return _log_density_of_steps(program, data, found, path, steps)
+            return _log_density_of_steps(program, found, path, steps)
 
         chain = _chain(log_joint, sizes, found.batch.ends, found.memory, num_warmup, num_samples)
         return jax.vmap(chain)(jax.random.split(key, num_chains), starts)
@@ -53,7 +52,7 @@ def path_sampler(
 
 
 def possible_pairs(
-    model: Callable, found: Layout, steps: int, parameters: Mapping[str, Any], data: Mapping[str, Any], keep: np.ndarray
+    reading: Reading, found: Layout, steps: int, keep: np.ndarray
 ) -> Bool[np.ndarray, "sequence path context value"] | None:
     """Where the log density is finite: may a position have a value after those that it depends on?  As `connectivity` wants it.
 
@@ -64,15 +63,13 @@ def possible_pairs(
     most, span = int(max(sizes)), memory + 1
     if most ** (2 * memory + 1) > connectivity.MOST:
         return None
-    program = given(observe(model, keep, found.gaps), parameters)
+    program = reading.program(reading.values, keep)
     words = np.indices((most,) * span).reshape(span, -1).T
     position = np.arange(steps + 1)
 
     def finite(word: Array) -> Array:
         path = jnp.minimum(word[position % span], sizes - 1)
-        terms = _log_density_of_steps(
-            program, data, found, jnp.broadcast_to(path, (*found.batch.ends, path.size)), steps
-        )
+        terms = _log_density_of_steps(program, found, jnp.broadcast_to(path, (*found.batch.ends, path.size)), steps)
         return jnp.isfinite(terms).reshape(-1, path.size)
 
     once = jax.jit(lambda words: lax.map(finite, words, batch_size=256)).lower(words)
@@ -92,11 +89,11 @@ def _sizes(found: Layout, steps: int) -> np.ndarray:
 
 
 def _log_density_of_steps(
-    program: Callable, data: Mapping[str, Any], found: Layout, path: Array, steps: int
+    program: Callable[[], Any], found: Layout, path: Array, steps: int
 ) -> Float[Array, "*sequence path"]:
     """The log density of the program, split: entry 0 the initial state's terms, entry 1 + t all terms of step t."""
     substituted = handlers.substitute(handlers.seed(program, 0), data=found.values(path))
-    sites = handlers.trace(substituted).get_trace(**data)
+    sites = handlers.trace(substituted).get_trace()
     # NumPyro's densities, but that a probability of zero is one (there it is 1e-308, over which a chain could step).
     terms = {name: _scaled(site) for name, site in sites.items() if site["type"] == "sample"}
     first, total = jnp.zeros(found.batch.ends), jnp.zeros((*found.batch.ends, steps))

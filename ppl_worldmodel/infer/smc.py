@@ -11,7 +11,6 @@ Source: Gordon, Salmond & Smith (1993), IEE Proc. F 140; Del Moral (2004), Feynm
 """
 
 import time
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,30 +18,24 @@ import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
-from numpyro import handlers
 
 from ppl_worldmodel.errors import DataError, WorldModelError
-from ppl_worldmodel.exact import LinearGaussian, Structure
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.beliefs import borrowed, share_error
 from ppl_worldmodel.infer.particles import Pass, Summary, bootstrap
-from ppl_worldmodel.program.batch import Batch
-from ppl_worldmodel.program.intercept import Beginning, Intercept
-from ppl_worldmodel.program.missing import masking
-from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import system_of
+from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.intercept import Beginning
+from ppl_worldmodel.program.reading import Reading, system_of_step
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.step import take_apart
-from ppl_worldmodel.program.unread import NOT_READ, examine_or_plan
 
 FROM_PARTICLES = "weighted particles"
 REACH = 5  # steps before and after one whose errors steady its own
 
 
-def smc(
-    *, parameters: Mapping[str, Any], num_particles: int = 2000, num_replicates: int = 32, progress: bool = False
-) -> Callable[..., xr.DataTree]:
-    """An engine that filters with particles, at given parameters; predicted and filtered beliefs, and the evidence.
+def smc(*, num_particles: int = 2000, num_replicates: int = 32, progress: bool = False) -> Engine:
+    """An engine that filters with particles, at the parameters that the reading was given (all, if it has none): predicted and
+    filtered beliefs, and the evidence.
 
     num_particles   of each replicate. With few of them beliefs are biased and the evidence is all spread: look at the attribute
                     `smallest_ess` of the result, the fewest effective particles at any step, and at `log_evidence_mcse`.
@@ -64,32 +57,30 @@ def smc(
             f"smc was given num_particles={num_particles} and num_replicates={num_replicates}: both must be at least 1"
         )
 
-    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        system, plan = examine_or_plan(model, data, parameters)
-        if isinstance(system, LinearGaussian) and system.diffuse is not None:
-            raise WorldModelError(
-                f"smc cannot draw the first state from {', '.join(map(repr, plan.start.sites))}: its density is flat or its "
-                "variance infinite; give it a proper distribution, or ask the exact engine"
+        system, parameters = reading.system, reading.values or {}
+        unknown = [name for name in reading.parameters if name not in parameters]
+        if unknown:
+            raise DataError(
+                f"smc filters at given parameters, and '{unknown[0]}' is not: read(model, data, parameters) with values of all"
             )
-        program = given(masking.observed_in(model, data, plan.gaps), parameters)
-        names: list[str] = []
+        if system is not None and not system.proper:
+            raise WorldModelError(
+                f"smc cannot draw the first state from {', '.join(map(repr, reading.plan.start.sites))}: its density is flat "
+                "or its variance infinite; give it a proper distribution, or ask the exact engine"
+            )
 
         @jax.jit
         def run(key: jax.Array) -> Pass:
-            found: list[Pass] = []
-
-            def on_scan(scan: Scan, beginning: Beginning) -> None:
+            def replicates(scan: Scan, beginning: Beginning) -> Pass:
                 step = take_apart(scan, beginning)
                 old = system is not None and system.structure.order == "emission first"
-                batch, table = system_of(step, beginning, plan)[1:] if system is not None else (Batch(), None)
+                _, batch, table = system_of_step(reading, step, beginning)
                 one = bootstrap(step, beginning, batch, table, old, num_particles)
-                names.extend(step.names.values())
-                found.append(jax.vmap(one)(jax.random.split(key, num_replicates)))
+                return jax.vmap(one)(jax.random.split(key, num_replicates))
 
-            with handlers.block():
-                Intercept(program, plan.start, on_scan)(**data)
-            return found[0]
+            return reading.visit(replicates, parameters)
 
         with _shown(progress, f"smc: {num_replicates} x {num_particles} particles"):
             # Compiled with less effort: it takes a third less time, and the filter is as fast.
@@ -106,14 +97,12 @@ def smc(
         last = np.where(alive[:, -1, :, None], done.drawn[:, -1], np.nan)
         posterior = {name: np.asarray(value)[None].repeat(num_replicates, 0) for name, value in parameters.items()}
         posterior["last_state"] = last if several else last[:, 0]
-        structure = system.structure if system is not None else Structure(factors=tuple(names))
         return result_tree.build(
-            model=model, data=data, key=key, started=started, engine="smc",
+            reading=reading, key=key, started=started, engine="smc",
             algorithm="bootstrap particle filter, systematic resampling", question=result_tree.STATES,
-            family=type(system).__name__ if system is not None else NOT_READ,
             beliefs_from=FROM_PARTICLES, beliefs=beliefs,
             posterior={name: values[:, None] for name, values in posterior.items()},
-            log_predictive=by_sequence[:, None], structure=structure, log_evidence=log_evidence,
+            log_predictive=by_sequence[:, None], log_evidence=log_evidence,
             log_evidence_mcse=error, num_particles=num_particles, num_replicates=num_replicates,
             replicates_lost=int((~alive[:, -1].all(axis=-1)).sum()), smallest_ess=float(fewest.min()),
             smallest_ess_time=int(fewest.argmin()),

@@ -5,7 +5,7 @@ the posterior) and Pareto k-hat of the importance ratios (Yao et al. 2018): abov
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -21,14 +21,12 @@ from numpyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from numpyro.infer.util import initialize_model, log_density, unconstrain_fn
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.exact import FiniteState
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.psis import psis
-from ppl_worldmodel.program.marginalize import marginalize
-from ppl_worldmodel.program.missing.masking import observe
-from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.marginalize import marginal
+from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
 from ppl_worldmodel.program.sites import bare
 
@@ -42,27 +40,27 @@ def svi(
     learning_rate: float = 0.02,
     num_samples: int = 4000,
     num_particles: int = 4,
-    parameters: Mapping[str, Any] | None = None,
     progress: bool = False,
-) -> Callable[..., xr.DataTree]:
+) -> Engine:
     """An engine that fits a Gaussian guide by stochastic variational inference (Adam, step size falling in the second half).
 
     learning_rate  step size of Adam, in prior standard deviations of each unconstrained latent entry
-    parameters  None: fit the parameters of `marginalize(model)`; beliefs are exact ones averaged over the guide's draws.
-                Given: fit the states of the program as written (they must be continuous).
+
+    Of a reading without values it fits the parameters of `marginalize(model)`; beliefs are exact ones averaged over the guide's
+    draws. At given values it fits the states of the program as written (they must be continuous).
     """
 
-    def engine(model: Callable, data: Mapping[str, Any], key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        system, plan = examine(model, data, parameters)
+        parameters = reading.values
         if parameters is None:
-            program = marginalize(model)
-        elif isinstance(system, FiniteState):
-            raise NotExactlySolvable(f"svi cannot fit the discrete state '{system.structure.states[0]}'", "gibbs")
+            program = marginal(reading)
+        elif reading.exact.num_states is not None:
+            raise NotExactlySolvable(f"svi cannot fit the discrete state '{reading.structure.states[0]}'", "gibbs")
         else:
-            program = given(observe(model, gaps=plan.gaps), parameters)
+            program = reading.program(parameters)
         key_fit, key_draws = jax.random.split(key)
-        standard, constrain, start = _standardised(program, data, jax.random.key(0))
+        standard, constrain, start = _standardised(program, jax.random.key(0))
         approximation = _GUIDES[guide](standard, init_loc_fn=init_to_value(values={"u": start}))
         optimiser = optim.ClippedAdam(_falling(learning_rate, num_steps), clip_norm=10.0)
         fitted = SVI(standard, approximation, optimiser, Trace_ELBO(num_particles=num_particles)).run(
@@ -74,31 +72,31 @@ def svi(
         sampled = time.perf_counter() - started
         log_ratio = np.asarray(ratios)
         if parameters is None:
-            beliefs, log_predictive = belief.of_parameter_draws(model, data, posterior)
+            beliefs, log_predictive = belief.of_parameter_draws(reading, posterior)
             told: Any = {
                 "question": result_tree.PARAMETERS,
                 "beliefs_from": belief.FROM_PARAMETERS,
                 "log_predictive": log_predictive,
             }
         else:
-            path = np.asarray(replay_draws(model, data, parameters, plan, posterior))
+            path = np.asarray(replay_draws(reading, parameters, posterior))
             beliefs = belief.of_state_draws("smoothed", path, None)
             told = {"question": result_tree.STATES, "beliefs_from": belief.FROM_STATES}
         return result_tree.build(
-            model=model, data=data, key=key, started=started,
+            reading=reading, key=key, started=started,
             engine="svi" if guide == "mean_field" else "svi_full_rank",
             algorithm=f"{guide.replace('_', '-')} Gaussian SVI ({_GUIDES[guide].__name__})",
-            family=type(system).__name__, beliefs=beliefs, posterior=posterior,
+            beliefs=beliefs, posterior=posterior,
             sample_stats={"log_ratio": log_ratio[None]}, seconds_sampling=sampled,
             elbo=float(log_ratio.mean()), elbo_mcse=float(log_ratio.std(ddof=1) / np.sqrt(num_samples)),
             pareto_k=psis(log_ratio)[1], loss_change=_still_falling(np.asarray(fitted.losses)), num_steps=num_steps,
-            structure=system.structure, **told,
+            **told,
         )  # fmt: skip
 
     return engine
 
 
-def _standardised(program: Callable, data: Mapping[str, Any], key: jax.Array) -> tuple[Callable, Callable, jax.Array]:
+def _standardised(program: Callable[[], Any], key: jax.Array) -> tuple[Callable, Callable, jax.Array]:
     """The program over one vector u, in units of its prior standard deviations around its prior mean.
 
     Returns it with the map u -> latent sites and the start u = 0.
@@ -106,7 +104,7 @@ def _standardised(program: Callable, data: Mapping[str, Any], key: jax.Array) ->
     An optimiser takes steps of one size; without this a level near 1000 and a scale near 1 would not both be found.
     """
     key_start, key_prior = jax.random.split(key)
-    start = initialize_model(key_start, program, model_kwargs=dict(data), dynamic_args=False)
+    start = initialize_model(key_start, program, dynamic_args=False)
     flat, unravel = ravel_pytree(start.param_info.z)
     flat_sites = [
         name for name in start.param_info.z if isinstance(bare(start.model_trace[name]["fn"]), dist.ImproperUniform)
@@ -116,9 +114,9 @@ def _standardised(program: Callable, data: Mapping[str, Any], key: jax.Array) ->
             f"svi takes its units from draws of the prior, but the density of '{flat_sites[0]}' is flat: give it a proper prior",
             "nuts",
         )
-    prior = Predictive(program, num_samples=500)(key_prior, **data)
+    prior = Predictive(program, num_samples=500)(key_prior)
     latent = {name: prior[name] for name in start.param_info.z}
-    unconstrained = jax.vmap(lambda values: ravel_pytree(unconstrain_fn(program, (), dict(data), values))[0])(latent)
+    unconstrained = jax.vmap(lambda values: ravel_pytree(unconstrain_fn(program, (), {}, values))[0])(latent)
     centre, spread = unconstrained.mean(axis=0), unconstrained.std(axis=0)
 
     def standard() -> None:

@@ -1,11 +1,11 @@
-"""What does an engine's result say once its states have the names of a reference?  The same DataTree, relabelled draw by draw.
+"""Label switching undone in an engine's result: the same DataTree, relabelled draw by draw to the names of a reference.
 
-The group `alignment` holds how: `order` (chain, draw, state), the state of the original draw that got each name, so that nothing
-is lost; `margin` (chain, draw), the cost of the next best naming in nats; `reference` (step, state), the occupancies aligned to.
-Its attributes tell how the chains switched, and R-hat before and after.
+The group `alignment` holds the relabelling: `order` (chain, draw, state), the state of the original draw that got each name, so
+that nothing is lost; `margin` (chain, draw), the cost of the next best naming in nats; `reference` (step, state), the occupancies
+aligned to. Its attributes count how often the chains switched, and give R-hat before and after.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
@@ -20,18 +20,15 @@ from ppl_worldmodel.labels.alignment import Alignment, align, occupancies, relab
 from ppl_worldmodel.labels.factor_signs import Signs, described, signed, signs, smoothed_means, with_signs
 from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
 from ppl_worldmodel.labels.state_axes import with_state_axes
-from ppl_worldmodel.program.coordinates import computed_sites, coordinates
-from ppl_worldmodel.program.read import Plan, examine
-from ppl_worldmodel.program.simulate import parameter_names
+from ppl_worldmodel.program.coordinates import computed_sites
+from ppl_worldmodel.program.reading import Reading
 
-LABELLING = "states have one name in all draws"  # attribute of a result that is relabelled, or needs not be
+LABELLING = "states have one name in all draws"  # attribute of a result that is relabelled, or need not be
 
 
 def aligned(
     result: xr.DataTree,
-    model: Callable,
-    data: Mapping[str, Any],
-    plan: Plan,
+    reading: Reading,
     names: Relabelling,
     reference: Mapping[str, Any] | xr.DataTree | None = None,
 ) -> xr.DataTree:
@@ -41,16 +38,16 @@ def aligned(
     """
     posterior = result["posterior"].to_dataset()
     draws = {name: posterior[name].values for name in names.axes}
-    occupied = occupancies(model, data, plan, draws)
-    told = align(occupied, _reference(reference, model, data, plan), pivot=_pivot(result))
+    occupied = occupancies(reading, draws)
+    told = align(occupied, _reference(reference, reading), pivot=_pivot(result))
     moved = {name: relabelled(draws[name], told.order, axes) for name, axes in names.axes.items()}
     others = [str(name) for name in posterior.data_vars if name not in names.axes]
-    changed = moved | _computed(model, data, plan, moved, others)
+    changed = moved | _computed(reading, moved, others)
     found = result.copy()
     found["posterior"] = xr.DataTree(
         posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
     )
-    beliefs = of_parameter_draws(model, data, moved)[0]
+    beliefs = of_parameter_draws(reading, moved)[0]
     found["beliefs"] = xr.DataTree(xr.Dataset(beliefs, attrs=result["beliefs"].attrs))
     found["alignment"] = xr.DataTree(_described(told, draws, moved))
     return found
@@ -58,41 +55,36 @@ def aligned(
 
 def signed_alike(
     result: xr.DataTree,
-    model: Callable,
-    data: Mapping[str, Any],
-    plan: Plan,
+    reading: Reading,
     free: Signs,
     reference: Mapping[str, Any] | xr.DataTree | None = None,
 ) -> xr.DataTree:
-    """The result of an engine that learned parameters, with the signs of its factors those of the reference in every draw.
+    """The result of an engine that learned parameters, with the signs of its factors set to those of the reference in every draw.
 
     reference  as for `aligned`
     """
     posterior = result["posterior"].to_dataset()
-    names = parameter_names(model, data)
-    draws = {name: posterior[name].values for name in names}
+    draws = {name: posterior[name].values for name in reading.parameters}
     known = None
     if isinstance(reference, xr.DataTree):
         known = reference["alignment"].to_dataset()["reference"].values
     elif reference is not None:
-        known = smoothed_means(model, data, plan, reference, lead=0)
-    told = signed(model, data, plan, draws, known, pivot=_pivot(result))
+        known = smoothed_means(reading, reference, lead=0)
+    told = signed(reading, draws, known, pivot=_pivot(result))
     moved = with_signs(draws, free, told.sign)
-    changed = moved | _computed(
-        model, data, plan, moved, [str(name) for name in posterior.data_vars if name not in moved]
-    )
+    changed = moved | _computed(reading, moved, [str(name) for name in posterior.data_vars if name not in moved])
     found = result.copy()
     found["posterior"] = xr.DataTree(
         posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
     )
-    found["beliefs"] = xr.DataTree(xr.Dataset(of_parameter_draws(model, data, moved)[0], attrs=result["beliefs"].attrs))
+    found["beliefs"] = xr.DataTree(xr.Dataset(of_parameter_draws(reading, moved)[0], attrs=result["beliefs"].attrs))
     said = described(told).assign_attrs(rhat_before=worst_rhat(draws), rhat_after=worst_rhat(moved))
     found["alignment"] = xr.DataTree(said)
     return found
 
 
 def in_one_labelling(
-    model: Callable, data: Mapping[str, Any], results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
+    reading: Reading, results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
 ) -> dict[str, xr.DataTree]:
     """The results of several engines with the same names of the states, or signs of the factors, if the program leaves these
     open, and with the axes of the states named in their posteriors. Those that are relabelled already stay as they are, and lend
@@ -100,9 +92,7 @@ def in_one_labelling(
 
     truth  parameter values whose names are taken; None: those of the first engine that learned parameters
     """
-    system, plan = examine(model, data)
-    space = coordinates(model, data, plan)
-    names, free = relabelling(model, data, system, plan, space), signs(model, data, system, plan, space)
+    names, free = relabelling(reading), signs(reading)
     found: dict[str, xr.DataTree] = {}
     told = [result for result in results.values() if "alignment" in result.children]
     reference: Mapping[str, Any] | xr.DataTree | None = told[0] if told and truth is None else truth
@@ -110,40 +100,35 @@ def in_one_labelling(
         learned = result.attrs["question"] == PARAMETERS and (free or (names is not None and names.exchangeable))
         if learned and "alignment" not in result.children:
             if free is not None:
-                result = signed_alike(result, model, data, plan, free, reference)
+                result = signed_alike(result, reading, free, reference)
             elif names is not None:
-                result = aligned(result, model, data, plan, names, reference)
+                result = aligned(result, reading, names, reference)
         reference = result if learned and reference is None else reference
         found[name] = result if "labelling" in result.attrs else with_state_axes(result, names).copy()
         found[name].attrs["labelling"] = LABELLING
     return found
 
 
-def posterior_mean(
-    model: Callable, data: Mapping[str, Any], result: xr.DataTree, names: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """The posterior mean of each parameter, of draws in which every state has one name: relabelled first where they are not yet.
+def posterior_mean(reading: Reading, result: xr.DataTree) -> dict[str, np.ndarray]:
+    """The posterior mean of each parameter. Draws in which a state has several names are relabelled first.
 
     A mean over draws that call the same state by different names is near none of them.
-    names  of the program's parameters (and not of what it computes from them)
     """
-    if not names:
+    if not reading.parameters:
         return {}
     if "labelling" not in result.attrs:
-        result = in_one_labelling(model, data, {"it": result}, None)["it"]
+        result = in_one_labelling(reading, {"it": result}, None)["it"]
     posterior = result["posterior"].to_dataset()
-    return {name: posterior[name].mean(("chain", "draw")).values for name in names}
+    return {name: posterior[name].mean(("chain", "draw")).values for name in reading.parameters}
 
 
-def _computed(
-    model: Callable, data: Mapping[str, Any], plan: Plan, draws: Mapping[str, np.ndarray], names: Sequence[str]
-) -> dict[str, np.ndarray]:
+def _computed(reading: Reading, draws: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
     """What the program computes from its parameters (`numpyro.deterministic`), anew at every draw (chain, draw, ...)."""
     if not names:
         return {}
 
     def one(parameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        sites = computed_sites(model, data, plan, parameters)
+        sites = computed_sites(reading, parameters)
         return {name: sites[name] for name in names}
 
     lead = next(iter(draws.values())).shape[:2]
@@ -152,14 +137,12 @@ def _computed(
     return {name: np.asarray(values).reshape(*lead, *values.shape[1:]) for name, values in found.items()}
 
 
-def _reference(
-    reference: Mapping[str, Any] | xr.DataTree | None, model: Callable, data: Mapping[str, Any], plan: Plan
-) -> np.ndarray | None:
+def _reference(reference: Mapping[str, Any] | xr.DataTree | None, reading: Reading) -> np.ndarray | None:
     if reference is None:
         return None
     if isinstance(reference, xr.DataTree):
         return reference["alignment"].to_dataset()["reference"].values
-    return occupancies(model, data, plan, reference, lead=0)
+    return occupancies(reading, reference, lead=0)
 
 
 def _pivot(result: xr.DataTree) -> tuple[int, int]:

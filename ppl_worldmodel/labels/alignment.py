@@ -1,15 +1,15 @@
-"""Which state of one draw is which state of another?  Relabelling of draws, chains and engines, and how sure it is.
+"""Relabelling against label switching: the states of draws, chains and engines matched to a reference, with margins.
 
-A draw of the parameters says with what probability each state was occupied at each time step. Its states get the names under which
-these occupancies are nearest to those of a reference, in Kullback-Leibler divergence, by optimal assignment. The reference is the
-truth or another engine's beliefs; without one it is the average of the relabelled draws themselves, from a pivot draw on, until
-no name changes (Stephens 2000, J. Royal Statistical Society B 62, algorithm 2).
+A draw of the parameters gives the probability of each state at each time step (its occupancies). Its states get the names under
+which these are nearest to those of a reference, in Kullback-Leibler divergence, by optimal assignment. The reference is the truth
+or another engine's beliefs; without one it is the average of the relabelled draws themselves, from a pivot draw on, until no name
+changes (Stephens 2000, J. Royal Statistical Society B 62, algorithm 2).
 
-A draw is clear if every other exchange of two names costs more than CLEAR nats. Where many are not, two states are one and the
-same for these data, or the images of the posterior overlap: their averages depend on how ties were broken, and are no estimates.
+A draw is clear if every exchange of two names costs more than CLEAR nats. If many are not, two states are the same for these data,
+or the images of the posterior overlap: averages then depend on how ties were broken, and are not estimates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -21,16 +21,16 @@ from scipy.optimize import linear_sum_assignment
 
 from ppl_worldmodel.exact import FiniteState, finite
 from ppl_worldmodel.infer.beliefs import over_draws
-from ppl_worldmodel.program.read import Plan
+from ppl_worldmodel.program.reading import Reading
 
 CLEAR = 3.0  # nats: the other naming is twenty times less likely
-FLOOR = 0.01  # share of the uniform distribution in a reference: one surprising step is not to outvote all others
-MOST_STEPS = 1000  # time steps that are looked at, evenly spread
+FLOOR = 0.01  # share of the uniform distribution in a reference, so that one surprising step cannot outvote all others
+MOST_STEPS = 1000  # time steps that are used at most, evenly spread
 
 
 class Alignment(NamedTuple):
     """order     the state k after relabelling is the state order[..., k] of the draw
-    margin    cost of the next best exchange of two names, in nats; and of which two states (after relabelling)
+    margin    cost of the next best exchange of two names, in nats; rival: of which two states (after relabelling)
     reference  the occupancies that the draws were aligned to
     """
 
@@ -55,9 +55,7 @@ class Alignment(NamedTuple):
         return [int((chain[1:] != chain[:-1]).any(axis=1).sum()) for chain in self.order]
 
 
-def occupancies(
-    model: Callable, data: Mapping[str, Any], plan: Plan, draws: Mapping[str, Any], *, lead: int = 2
-) -> Float[np.ndarray, "*lead step state"]:
+def occupancies(reading: Reading, draws: Mapping[str, Any], *, lead: int = 2) -> Float[np.ndarray, "*lead step state"]:
     """p(s_t | y_1:T, parameters) of every draw, at MOST_STEPS time steps at most (of all series one after the other).
 
     lead  how many leading axes the draws have: 2 for (chain, draw, ...), 0 for a single value of the parameters
@@ -69,7 +67,7 @@ def occupancies(
         smoothed = finite.smooth(system).smoothed.reshape(-1, system.initial.shape[-1])
         return smoothed[:: -(-smoothed.shape[0] // MOST_STEPS)]
 
-    found = over_draws(model, data, flat, plan, of)
+    found = over_draws(reading, flat, of)
     return found.reshape(*first, *found.shape[1:])
 
 
@@ -83,7 +81,7 @@ def align(
     """The names of the states of every draw, from their occupancies.
 
     reference  occupancies whose names are taken; None: the average of the relabelled draws, which are relabelled until nothing
-               changes, from the draw `pivot` on (best one of high density)
+               changes, from the draw `pivot` on (choose one of high density)
     """
     shape, states = occupied.shape[:2], occupied.shape[-1]
     flat = occupied.reshape(-1, *occupied.shape[2:])
@@ -109,18 +107,18 @@ def relabelled(values: np.ndarray, order: Int[np.ndarray, "chain draw state"], a
 
 
 def _costs(flat: np.ndarray, reference: np.ndarray) -> Float[np.ndarray, "draw state state"]:
-    """The divergence of each state of each draw from each state of the reference, up to what does not depend on the names."""
+    """The divergence of each state of each draw from each state of the reference, up to terms that do not depend on the names."""
     floored = (1.0 - FLOOR) * reference + FLOOR / reference.shape[-1]
     return -np.einsum("nti,tj->nij", flat, np.log(floored))
 
 
 def _ordered(flat: np.ndarray, reference: np.ndarray) -> Int[np.ndarray, "draw state"]:
-    """For every draw and name the state that gets it."""
+    """For every draw, the state that gets each name."""
     return np.array([linear_sum_assignment(cost.T)[1] for cost in _costs(flat, reference)])
 
 
 def _told(flat: np.ndarray, order: np.ndarray, reference: np.ndarray, shape: tuple[int, ...]) -> Alignment:
-    """The alignment, with what the cheapest exchange of two names would cost."""
+    """The alignment, with the cost of the cheapest exchange of two names."""
     cost = np.take_along_axis(_costs(flat, reference), order[:, :, None], axis=1)  # rows in the order of the names
     pairs = list(combinations(range(order.shape[-1]), 2))
     extra = np.stack([cost[:, i, j] + cost[:, j, i] - cost[:, i, i] - cost[:, j, j] for i, j in pairs])

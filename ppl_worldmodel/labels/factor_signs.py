@@ -1,13 +1,14 @@
-"""Signs of factors: a component of a Gaussian state may change its sign together with all that it loads on, and no data can tell.
+"""Sign switching of factors: a component of a Gaussian state and its loadings change sign with no effect on the data.
 
 Factor models have one mirror image of the posterior for each choice of signs. Which entries of which parameters change sign with a
 component is found by trial on the program itself, as names of finite states are (`relabelling`): the system that is read at the
 changed parameters must be the system with that component mirrored, under the same prior. Each draw then gets the signs under which
-its smoothed states are nearest to those of a reference. Rotations of several factors are not undone: they move smoothly, and no
+its smoothed states are nearest to those of a reference. Rotations of several factors are not undone: they are continuous, and no
 draw is nearest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import singledispatch
 from itertools import chain, combinations, product
 from typing import Any, NamedTuple
 
@@ -17,10 +18,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from ppl_worldmodel.exact import LinearGaussian, gaussian
+from ppl_worldmodel.exact import LinearGaussian
+from ppl_worldmodel.exact.families import verbs
 from ppl_worldmodel.infer.beliefs import over_draws
-from ppl_worldmodel.program.coordinates import Coordinates
-from ppl_worldmodel.program.read import Plan, System, system_at
+from ppl_worldmodel.program.coordinates import Coordinates, coordinates
+from ppl_worldmodel.program.reading import Reading, once
 
 ROUNDING = 1e-9
 MOST_CHOICES = 256
@@ -41,21 +43,20 @@ class Signed(NamedTuple):
     reference: Float[np.ndarray, "step dim"]
 
 
-def signs(model: Callable, data: Mapping[str, Any], system: System, plan: Plan, space: Coordinates) -> Signs | None:
-    """The free signs of a program, or None where no component, or not every one, can change its sign.
-
-    system, plan  as `examine` has them; space: its `coordinates`
-    """
-    if not isinstance(system, LinearGaussian) or system.diffuse is not None or system.structure.extra:
+@once
+def signs(reading: Reading) -> Signs | None:
+    """The free signs of a program, or None where no component, or not every one, can change its sign."""
+    system, space = reading.exact, coordinates(reading)
+    number = system.dim_x
+    if number is None or not _arrays(system) or not system.proper or system.structure.extra:
         return None
-    number = system.initial_mean.shape[-1]
     drawn = [space.constrain(space.draw(key)) for key in jax.random.split(jax.random.key(12), 2)]
     # What is never negative cannot change its sign.
     free = [name for name in space.names if any(bool((each[name] < 0).any()) for each in drawn)]
     options = [_choices(np.shape(drawn[0][name]), number) for name in free]
     if not free or not 1 < np.prod([float(len(each)) for each in options]) <= MOST_CHOICES:
         return None
-    at = jax.jit(lambda parameters: _arrays(system_at(model, data, parameters, plan)))
+    at = jax.jit(lambda parameters: _arrays(reading.at(parameters)))
     prior = jax.jit(lambda parameters: _prior(space, parameters))
     before = [(each, at(each), prior(each)) for each in drawn]
     for chosen in sorted(product(*options), key=lambda chosen: sum(int((each < 0).sum()) for each in chosen)):
@@ -78,17 +79,15 @@ def changed(parameters: Mapping[str, Any], changes: Mapping[str, np.ndarray], co
 
 
 def signed(
-    model: Callable,
-    data: Mapping[str, Any],
-    plan: Plan,
+    reading: Reading,
     draws: Mapping[str, np.ndarray],
     reference: Float[np.ndarray, "step dim"] | None = None,
     *,
     pivot: tuple[int, int] = (0, 0),
     most_rounds: int = 50,
 ) -> Signed:
-    """The signs of every draw (chain, draw, ...): those of a reference, else those that the draws settle on from `pivot` on."""
-    means = smoothed_means(model, data, plan, draws)
+    """The signs of every draw (chain, draw, ...): those of a reference, else those on which the draws settle from `pivot` on."""
+    means = smoothed_means(reading, draws)
     shape, flat = means.shape[:2], means.reshape(-1, *means.shape[2:])
     sign = np.ones((len(flat), flat.shape[-1]))
     around = means[pivot] if reference is None else reference
@@ -102,18 +101,14 @@ def signed(
     return Signed(sign.reshape(*shape, -1), np.abs(near).min(axis=-1).reshape(shape), around)
 
 
-def smoothed_means(
-    model: Callable, data: Mapping[str, Any], plan: Plan, draws: Mapping[str, Any], *, lead: int = 2
-) -> Float[np.ndarray, "*lead step dim"]:
+def smoothed_means(reading: Reading, draws: Mapping[str, Any], *, lead: int = 2) -> Float[np.ndarray, "*lead step dim"]:
     """E[x_t | y_1:T, parameters] of every draw, of all series one after the other; lead: how many leading axes the draws have."""
     first = np.shape(next(iter(draws.values())))[:lead]
     flat = {name: jnp.asarray(value).reshape(-1, *np.shape(value)[lead:]) for name, value in draws.items()}
     found = over_draws(
-        model,
-        data,
+        reading,
         flat,
-        plan,
-        lambda system: gaussian.smooth(system).smoothed.reshape(-1, system.initial_mean.shape[-1]),
+        lambda system: verbs(system).smooth(system).smoothed.reshape(-1, system.initial_mean.shape[-1]),
     )
     return found.reshape(*first, *found.shape[1:])
 
@@ -163,7 +158,14 @@ def _choices(shape: tuple[int, ...], number: int) -> list[np.ndarray]:
     return found
 
 
+@singledispatch
 def _arrays(system: Any) -> tuple[Array, ...]:
+    """The arrays that change with a component's sign; empty for a family without such signs."""
+    return ()
+
+
+@_arrays.register
+def _(system: LinearGaussian) -> tuple[Array, ...]:
     return system.initial_mean, system.initial_covariance, system.A, system.b, system.Q, system.C, system.d, system.R
 
 
@@ -185,7 +187,7 @@ def _prior(space: Coordinates, parameters: Mapping[str, Array]) -> Array:
 
 
 def _correlation(flat: Float[np.ndarray, "draw step dim"], around: Float[np.ndarray, "step dim"]) -> np.ndarray:
-    """Of each component of each draw with that of the reference, both about zero, (draw, dim)."""
+    """The correlation, about zero, of each component of each draw with that of the reference, (draw, dim)."""
     product_ = np.einsum("nti,ti->ni", flat, around)
     size = np.sqrt((flat**2).sum(axis=1) * (around**2).sum(axis=0))
     return product_ / np.where(size > 0, size, 1.0)

@@ -1,12 +1,12 @@
-"""What happens to the parameters when the states exchange names?  Measured on the program itself, not guessed from shapes.
+"""Relabelling of a program's states: the axes of its parameters that an exchange of state names permutes, found by trial.
 
 A relabelling moves entries of some parameters along some of their axes (both of T, the first of O, the one of a vector of rates).
-Which ones is found by trial: of all choices of axes as long as there are states, the one under which the system that is read at
-the moved parameters is the system with its states moved. A program in which no choice does so has states with fixed names
-(structural zeros, emissions without parameters, states of several parts), and nothing to relabel.
+They are found on the program itself, not guessed from shapes: of all choices of axes as long as there are states, the one for which
+the system read at the moved parameters is the system with its states moved. If no choice does so, the states have fixed names
+(structural zeros, emissions without parameters, states of several parts), and there is nothing to relabel.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain, combinations, permutations, product
 from typing import Any, NamedTuple
 
@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from ppl_worldmodel.exact import FiniteState
-from ppl_worldmodel.program.coordinates import Coordinates
-from ppl_worldmodel.program.read import Plan, System, system_at
+from ppl_worldmodel.program.coordinates import Coordinates, coordinates
+from ppl_worldmodel.program.reading import Reading, once
 
 ROUNDING = 1e-9
 MOST_CHOICES = 4096
@@ -36,21 +35,18 @@ class Relabelling(NamedTuple):
     exchangeable: bool
 
 
-def relabelling(
-    model: Callable, data: Mapping[str, Any], system: System, plan: Plan, space: Coordinates
-) -> Relabelling | None:
-    """The relabelling of a program, or None where its states have fixed names.
-
-    system, plan  as `examine` has them; space: its `coordinates`
-    """
-    if not isinstance(system, FiniteState):
+@once
+def relabelling(reading: Reading) -> Relabelling | None:
+    """The relabelling of a program, or None where its states have fixed names."""
+    system, space = reading.exact, coordinates(reading)
+    number = system.num_states
+    if number is None:
         return None
-    number = system.initial.shape[-1]
     drawn = [space.constrain(space.draw(key)) for key in jax.random.split(jax.random.key(11), 2)]
     options = [_choices(drawn[0][name], number) for name in space.names]
     if number == 1 or not 1 < np.prod([len(each) for each in options]) <= MOST_CHOICES:
         return None
-    at = jax.jit(lambda parameters: tuple(system_at(model, data, parameters, plan))[:3])
+    at = jax.jit(lambda parameters: tuple(reading.at(parameters))[:3])
     # A cycle and an exchange of two generate all permutations.
     moves = [np.roll(np.arange(number), 1), np.r_[1, 0, 2:number]]
     before = [at(parameters) for parameters in drawn]
@@ -92,7 +88,7 @@ def _choices(value: Array, number: int) -> list[tuple[int, ...]]:
 
 
 def _moved(old: tuple[Array, ...], new: tuple[Array, ...], order: np.ndarray, pair: bool) -> tuple[bool, bool]:
-    """Is the new system the old one with its states in this order; and is its first state, too?"""
+    """Whether the new system is the old one with its states in this order, and whether its first state is, too."""
     initial, transition, seen = old
     seen = seen[..., order]
     seen = seen[..., order, :] if pair else seen

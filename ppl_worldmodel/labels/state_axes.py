@@ -1,7 +1,7 @@
-"""Which axes of T and O are the states?  Their dimensions in the posterior, so that labels of the states fit them too.
+"""State axes of T and O: their dimensions `state` and `state_bis` in the posterior, so that labels of the states fit them.
 
-What `relabelling` measured on the program becomes names as ArviZ has them: `state`, and `state_bis` where a parameter has a second
-axis of states (from and to, for a T).
+The axes that `relabelling` found on the program get names as in ArviZ: `state`, and `state_bis` where a parameter has a second axis
+of states (from and to, for a T).
 """
 
 import xarray as xr

@@ -2,7 +2,7 @@
 
 from ppl_worldmodel.program.marginalize import marginalize
 from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import read
+from ppl_worldmodel.program.reading import read
 from ppl_worldmodel.program.simulate import simulate
 
 __all__ = ["given", "marginalize", "read", "simulate"]

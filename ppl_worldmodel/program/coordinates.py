@@ -13,20 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
-from numpyro import handlers
 from numpyro.distributions import Distribution, ImproperUniform, biject_to
 from numpyro.infer.util import constrain_fn, log_density, unconstrain_fn
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program.intercept import Intercept
-from ppl_worldmodel.program.marginalize import with_factor
-from ppl_worldmodel.program.missing import masking
+from ppl_worldmodel.program.marginalize import FACTOR, marginal
 from ppl_worldmodel.program.parameters import Collect
-from ppl_worldmodel.program.read import Plan, log_predictive
+from ppl_worldmodel.program.reading import Reading, once
 from ppl_worldmodel.program.sites import Sample, bare, random_value
 
 Parameters = dict[str, Array]
-FACTOR = "log_predictive"
 
 
 class Density(NamedTuple):
@@ -57,18 +53,19 @@ class Coordinates(NamedTuple):
     improper: tuple[str, ...]
 
 
-def coordinates(model: Callable, data: Mapping[str, Any], plan: Plan) -> Coordinates:
-    """The coordinates of a program on its data; `plan` as `examine` has it.
+@once
+def coordinates(reading: Reading) -> Coordinates:
+    """The coordinates of a program on its data.
 
     Raises NotExactlySolvable, naming the site, where a parameter is discrete.
     """
-    program, arguments = with_factor(model, plan, FACTOR, log_predictive), dict(data)
+    program = marginal(reading)
     sites: dict[str, Sample] = {}
 
     def outline(key: Array) -> Parameters:
         # Constraining may depend on other parameters, so that NumPyro does it, along a run of the program.
-        sites.update(random_parameters(model, arguments, plan, key))
-        return unconstrain_fn(program, (), arguments, {name: site.value for name, site in sites.items()})
+        sites.update(random_parameters(reading, key))
+        return unconstrain_fn(program, (), {}, {name: site.value for name, site in sites.items()})
 
     # Only shapes are looked at; nothing is computed.
     start = jax.eval_shape(outline, jax.random.key(0))
@@ -78,15 +75,15 @@ def coordinates(model: Callable, data: Mapping[str, Any], plan: Plan) -> Coordin
     flat, unravel = ravel_pytree({name: jnp.zeros(start[name].shape, start[name].dtype) for name in sites})
 
     def constrain(z: Array) -> Parameters:
-        values = constrain_fn(program, (), arguments, unravel(z))
+        values = constrain_fn(program, (), {}, unravel(z))
         return {name: values[name] for name in sites}
 
     def unconstrain(values: Mapping[str, Array]) -> Array:
-        free = unconstrain_fn(program, (), arguments, {name: jnp.asarray(values[name]) for name in sites})
+        free = unconstrain_fn(program, (), {}, {name: jnp.asarray(values[name]) for name in sites})
         return ravel_pytree({name: free[name] for name in sites})[0]
 
     def run(z: Array) -> tuple[Array, dict[str, Any]]:
-        return log_density(program, (), arguments, constrain(z))
+        return log_density(program, (), {}, constrain(z))
 
     def slope(z: Array, trace: Mapping[str, Any]) -> Array:
         free, total = unravel(z), jnp.zeros(())
@@ -108,19 +105,15 @@ def coordinates(model: Callable, data: Mapping[str, Any], plan: Plan) -> Coordin
         unconstrain=unconstrain,
         density=density,
         log_slope=lambda z: slope(z, run(z)[1]),
-        draw=lambda key: unconstrain(
-            {name: site.value for name, site in random_parameters(model, arguments, plan, key).items()}
-        ),
+        draw=lambda key: unconstrain({name: site.value for name, site in random_parameters(reading, key).items()}),
         improper=tuple(name for name, site in sites.items() if isinstance(bare(site.fn), ImproperUniform)),
     )
 
 
-def random_parameters(model: Callable, data: Mapping[str, Any], plan: Plan, key: Array) -> dict[str, Sample]:
+def random_parameters(reading: Reading, key: Array) -> dict[str, Sample]:
     """A draw of every parameter from its prior (any value of its support where that is flat), in the order of sampling."""
-    collect = Collect(None, None, set(plan.start.sites), key, draw=_prior_draw)
-    program = masking.observed_in(model, data, plan.gaps)
-    with handlers.block(), collect:
-        Intercept(program, plan.start, lambda scan, beginning: None)(**data)
+    collect = Collect(None, None, set(reading.plan.start.sites), key, draw=_prior_draw)
+    reading.visit(lambda scan, beginning: None, None, collect)
     return collect.found
 
 
@@ -128,14 +121,10 @@ def _prior_draw(fn: Distribution, key: Array) -> Array:
     return random_value(fn, key) if isinstance(bare(fn), ImproperUniform) else fn.sample(key)
 
 
-def computed_sites(
-    model: Callable, data: Mapping[str, Any], plan: Plan, parameters: Mapping[str, Any]
-) -> dict[str, Array]:
+def computed_sites(reading: Reading, parameters: Mapping[str, Any]) -> dict[str, Array]:
     """What the program computes from its parameters alone (`numpyro.deterministic`), at given values of all of them."""
-    collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
-    program = masking.observe(model) if masking.has_gaps(data) else model
-    with handlers.block(), collect:
-        Intercept(program, plan.start, lambda scan, beginning: None)(**data)
+    collect = Collect(None, parameters, set(reading.plan.start.sites), jax.random.key(0))
+    reading.visit(lambda scan, beginning: None, None, collect)
     return {name: jnp.asarray(value) for name, value in collect.computed.items()}
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from numpyro.distributions.distribution import validation_enabled
+from numpyro.handlers import block
 from numpyro.ops.pytree import PytreeTrace
 from numpyro.primitives import Messenger
 
@@ -111,6 +112,22 @@ class Intercept(Messenger):
         return jax.tree.leaves(scan_of(run.message).init), {
             name: run.sites[name] for name in (*self.start.sites, *self.start.observed)
         }
+
+
+def visit[T](
+    program: Callable,
+    start: Start,
+    arguments: Mapping[str, Any],
+    work: Callable[[Scan, Beginning], T],
+    *around: Messenger,
+) -> T:
+    """What `work` returns in the place of the program's scan; none of its statements is seen outside of the handlers `around`."""
+    found: list[T] = []
+    with ExitStack() as stack:
+        for handler in (block(), *around):
+            stack.enter_context(handler)
+        Intercept(program, start, lambda scan, beginning: found.append(work(scan, beginning)))(**arguments)
+    return found[0]
 
 
 def _blank(scan: Scan) -> tuple:

@@ -10,11 +10,16 @@ import numpy as np
 import numpyro
 from jaxtyping import Array
 
+from ppl_worldmodel.program.examine import examine
 from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.missing import masking
-from ppl_worldmodel.program.read import Plan, System, examine, log_predictive, read_scan
+from ppl_worldmodel.program.plan import Plan, System
+from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.start import starting_sites
+from ppl_worldmodel.program.system import log_predictive, read_scan
+
+FACTOR = "log_predictive"  # the name of its site
 
 
 def marginalize(model: Callable) -> Callable:
@@ -35,32 +40,38 @@ def marginalize(model: Callable) -> Callable:
         if seen not in plans:
             # NUTS calls from inside a trace; a thread of its own is outside of it, where numbers are concrete.
             with ThreadPoolExecutor(max_workers=1) as outside:
-                plans[seen] = outside.submit(examine, model, arguments).result()[1]
+                plans[seen] = outside.submit(examine, model, arguments, None).result().plan
         return plans[seen]
 
-    def marginal(*args, **kwargs):
+    def integrated(*args, **kwargs):
         arguments = _arguments(model, args, kwargs)
         program = masking.observe(model) if masking.has_gaps(arguments) else model
-        return with_factor(model, plan_of(program, arguments), "log_predictive", log_predictive)(**arguments)
+        return with_factor(Reading(model, arguments, None, plan_of(program, arguments), {}), FACTOR, log_predictive)()
 
-    return marginal
+    return integrated
 
 
-def with_factor(model: Callable, plan: Plan, name: str, of_system: Callable[[System], Array]) -> Callable:
-    """The program over its parameters, with the factor `of_system` of the system in place of the scan and the initial state."""
+def with_factor(reading: Reading, name: str, of_system: Callable[[System], Array]) -> Callable[[], Any]:
+    """The program on its data over its parameters alone, without arguments: the factor `of_system` of the system stands in the
+    place of the scan and the initial state.
+    """
 
-    def program(**arguments):
+    def program() -> Any:
         terms: list[Array] = []
 
         def on_scan(scan: Scan, beginning: Beginning) -> None:
-            terms.append(of_system(read_scan(scan, beginning, plan)))
+            terms.append(of_system(read_scan(scan, beginning, reading.plan)))
 
-        observed = masking.observed_in(model, arguments, plan.gaps)
-        result = Intercept(observed, plan.start, on_scan)(**arguments)
+        result = Intercept(reading.program(), reading.plan.start, on_scan)()
         numpyro.factor(name, terms[0])
         return result
 
     return program
+
+
+def marginal(reading: Reading) -> Callable[[], Any]:
+    """`marginalize` of a program that has been read, on its data: a NumPyro program without arguments."""
+    return with_factor(reading, FACTOR, log_predictive)
 
 
 def _arguments(model: Callable, args: tuple, kwargs: dict) -> dict:

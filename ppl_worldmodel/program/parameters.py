@@ -5,7 +5,7 @@ Parameters are the sites sampled before the scan, the initial state aside.
 
 import difflib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,15 @@ from numpyro.distributions import Distribution
 from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.program.sites import Sample, random_value
+from ppl_worldmodel.program.sites import Sample, kind, random_value
+
+
+class Parameter(NamedTuple):
+    """A parameter site: its shape, the name of its distribution, and its support in words."""
+
+    shape: tuple[int, ...]
+    kind: str
+    support: str
 
 
 class _Given(Messenger):
@@ -97,7 +105,19 @@ def check_names(parameters: Mapping[str, Any], known: Mapping[str, Sample], comp
             raise DataError(f"the program has no parameter '{name}': {hint}")
 
 
-def check_inside(parameters: Mapping[str, Any], inside: Mapping[str, jax.Array], supports: Mapping[str, str]) -> None:
+def described(collect: Collect) -> dict[str, Parameter]:
+    """The parameters that were met, in their order."""
+
+    def support(fn: Distribution) -> str:
+        name = type(row_support(fn)).__name__.strip("_")
+        return "non-negative numbers that sum to one" if name == "Simplex" else f"a value of the kind {name}"
+
+    return {name: Parameter(site.fn.shape(), kind(site.fn), support(site.fn)) for name, site in collect.found.items()}
+
+
+def check_inside(
+    parameters: Mapping[str, Any], inside: Mapping[str, jax.Array], found: Mapping[str, Parameter]
+) -> None:
     """Raise DataError at the first parameter that lies outside its support, with the offending row and its sum."""
     for name, value in parameters.items():
         if name not in inside:  # a site that is computed from the others
@@ -108,7 +128,7 @@ def check_inside(parameters: Mapping[str, Any], inside: Mapping[str, jax.Array],
             entry = np.asarray(value)[at]
             total = f", which sums to {entry.sum():.6g}" if entry.ndim else ""
             where = f" at row {list(at)}" if at else ""
-            raise DataError(f"parameter '{name}'{where} is {entry}{total}: expected {supports[name]}")
+            raise DataError(f"parameter '{name}'{where} is {entry}{total}: expected {found[name].support}")
 
 
 def _checked(name: str, value: Any, fn: Any) -> jax.Array:

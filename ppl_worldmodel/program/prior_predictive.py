@@ -1,8 +1,7 @@
 """Prior predictive draws: what a program's observed sites show when it runs forward on the inputs that it was given."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -13,6 +12,7 @@ from numpyro.primitives import Messenger
 
 from ppl_worldmodel.program.missing.masking import as_before
 from ppl_worldmodel.program.parameters import given
+from ppl_worldmodel.program.reading import Reading
 
 WORTH_OPTIMISING = 2_000_000  # simulated numbers
 
@@ -40,13 +40,13 @@ def _is_data(msg: dict) -> bool:
     return observed and not isinstance(msg["fn"], dist.Unit)
 
 
-def forward(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any] | None) -> Callable:
+def forward(reading: Reading) -> Callable:
     """key -> the values of all sites of one run, with parameters from the prior unless they are given."""
-    program = given(model, parameters or {})
+    program = given(reading.model, reading.values or {})
 
     def run(key: Array) -> dict[str, Array]:
         with handlers.trace() as trace, handlers.seed(rng_seed=key), _Draw():
-            program(**data)
+            program(**reading.data)
         return {name: site["value"] for name, site in trace.items() if site["type"] == "sample"}
 
     return run

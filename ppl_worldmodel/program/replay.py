@@ -1,6 +1,6 @@
 """Which states do these values of the latent sites mean?  The program's own step, run forward on them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,48 +8,33 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
-from numpyro import handlers
 
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.finite.state_table import Table
 from ppl_worldmodel.program.gaussian.moments import stacked
-from ppl_worldmodel.program.intercept import Beginning, Intercept
-from ppl_worldmodel.program.missing import masking
-from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import Plan, system_of
+from ppl_worldmodel.program.intercept import Beginning
+from ppl_worldmodel.program.reading import Reading, system_of_step
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.step import Step, take_apart
 
 SIDE_BY_SIDE = 5_000_000  # entries of draws that are replayed at a time
 
 
-def replay(
-    model: Callable,
-    data: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    plan: Plan,
-    values: Mapping[str, Array],
-    *,
-    exactly: bool = True,
-) -> Array:
+def replay(reading: Reading, parameters: Mapping[str, Any], values: Mapping[str, Array]) -> Array:
     """The states that emit the observations, given one value of every latent site (of the step, (time, ...), and before it).
 
     A finite state as its index, (*sequence, time); a Gaussian one as its vector, (*sequence, time, dim). Of a program that is not
-    read `exactly`, what the carry holds after each step, (time, dim).
+    read exactly, what the carry holds after each step, (time, dim).
     """
-    program = given(masking.observed_in(model, data, plan.gaps), parameters)
-    paths: list[Array] = []
 
-    def on_scan(scan: Scan, beginning: Beginning) -> None:
+    def path(scan: Scan, beginning: Beginning) -> Array:
         step = take_apart(scan, beginning)
-        system, batch, table = system_of(step, beginning, plan) if exactly else (None, Batch(), None)
+        system, batch, table = system_of_step(reading, step, beginning)
         leaves, _ = beginning.at({name: values[name] for name in beginning.sites if name in values})
         old = system is not None and system.structure.order == "emission first"
-        paths.append(_path(step, leaves, {name: values[name] for name in step.latents}, batch, table, old))
+        return _path(step, leaves, {name: values[name] for name in step.latents}, batch, table, old)
 
-    with handlers.block():
-        Intercept(program, plan.start, on_scan)(**data)
-    return paths[0]
+    return reading.visit(path, parameters)
 
 
 def _path(
@@ -78,15 +63,7 @@ def _path(
     return jnp.moveaxis(path, 0, 1) if batch else path
 
 
-def replay_draws(
-    model: Callable,
-    data: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    plan: Plan,
-    draws: Mapping[str, Any],
-    *,
-    exactly: bool = True,
-) -> Array:
+def replay_draws(reading: Reading, parameters: Mapping[str, Any], draws: Mapping[str, Any]) -> Array:
     """`replay` of draws with the axes (chain, draw, ...): (chain, draw, *sequence, time, *dim)."""
     chains, length = jnp.shape(next(iter(draws.values())))[:2]
     flat = {name: jnp.asarray(value).reshape(chains * length, *jnp.shape(value)[2:]) for name, value in draws.items()}
@@ -94,7 +71,7 @@ def replay_draws(
     size = max(1, min(500, SIDE_BY_SIDE // max(entries, 1)))
 
     def one(values: Mapping[str, Array]) -> Array:
-        return replay(model, data, parameters, plan, values, exactly=exactly)
+        return replay(reading, parameters, values)
 
     run = jax.jit(lambda flat: lax.map(one, flat, batch_size=size))
     paths = run(flat)

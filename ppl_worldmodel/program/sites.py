@@ -117,6 +117,11 @@ def bare(fn: Distribution) -> Distribution:
     return fn
 
 
+def kind(fn: Any) -> str:
+    """The family of a distribution, masks and batches aside, as its user wrote it."""
+    return type(bare(fn)).__name__.removesuffix("Probs").removesuffix("Logits")
+
+
 def is_delta(fn: Distribution) -> bool:
     """Is this a point mass?"""
     return isinstance(bare(fn), Delta)

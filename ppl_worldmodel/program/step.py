@@ -15,7 +15,7 @@ from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.jaxprs.dependence import dependence
 from ppl_worldmodel.program.likelihood import log_prob
-from ppl_worldmodel.program.sites import Sample, Scan, bare, run_step
+from ppl_worldmodel.program.sites import Sample, Scan, bare, kind, run_step
 
 Values = dict[int, Array]
 
@@ -199,8 +199,3 @@ def _run_along(scan: Scan, along: Values, after: list[Any], treedef: Any) -> Val
         return {i: jnp.asarray(new[i], leaves[i].dtype) for i in along}, along
 
     return lax.scan(step, along, scan.inputs, length=scan.length)[1]
-
-
-def kind(fn: Any) -> str:
-    """The family of a distribution, masks and batches aside, as its user wrote it."""
-    return type(bare(fn)).__name__.removesuffix("Probs").removesuffix("Logits")

@@ -2,50 +2,55 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from numpyro import handlers
 
-from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.intercept import Beginning, visit
 from ppl_worldmodel.program.jaxprs.dependence import dependence
 from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.missing.inputs import check_gaps
 from ppl_worldmodel.program.missing.unknowns import gaps_of
-from ppl_worldmodel.program.parameters import Collect, check_inside, check_names, given, row_support
-from ppl_worldmodel.program.read import Plan, System, examine
+from ppl_worldmodel.program.parameters import Collect, Parameter, check_inside, check_names, described
+from ppl_worldmodel.program.plan import Plan
 from ppl_worldmodel.program.sites import run_step, scan_of
 from ppl_worldmodel.program.start import Start, arrays, starting_sites, up_to_scan
 from ppl_worldmodel.program.step import Step, take_apart
 from ppl_worldmodel.program.whole_numbers import check_whole
 
-NOT_READ = "not read exactly"  # the family of such a program
+if TYPE_CHECKING:
+    from ppl_worldmodel.program.reading import Reading
 
 
-def examine_or_plan(
-    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any]
-) -> tuple[System | None, Plan]:
-    """What `read` finds, or None; and the plan of the program's start. The parameters are checked in either case."""
+class Outline(NamedTuple):
+    """The plan of a program's start, its parameters, and why its first state cannot be read exactly (empty if it can)."""
+
+    plan: Plan
+    parameters: dict[str, Parameter]
+    why_not: str
+
+
+def outline(model: Callable, data: Mapping[str, Any], values: Mapping[str, Any] | None) -> Outline:
+    """The outline of a program at these values of its parameters, which are checked; None: they are not given.
+
+    `examine` takes a site for a parameter that its first state cannot be computed from; here it is drawn if it was not given.
+    """
     check_gaps(model, data)
     check_whole(model, data)
     gaps = gaps_of(model, data)
     program = masking.observed_in(model, data, gaps)
-    plan = Plan(drawn_before(program, data, frozenset(parameters)), gaps=gaps)
-    # `read` takes a site for a parameter that its first state cannot be computed from; here it is drawn if it was not given.
-    if set(plan.start.sites) <= set(starting_sites(program, data).sites):
-        try:
-            return examine(model, data, parameters)
-        except NotExactlySolvable:
-            pass
-    collect = Collect(None, parameters, set(plan.start.sites), jax.random.key(0))
-    with handlers.block(), collect:
-        Intercept(program, plan.start, lambda scan, beginning: None)(**data)
-    check_names(parameters, collect.found, collect.computed)
-    supports = {name: type(row_support(site.fn)).__name__.strip("_") for name, site in collect.found.items()}
-    check_inside(parameters, collect.inside, {name: f"a value of the kind {kind}" for name, kind in supports.items()})
-    return None, plan
+    plan = Plan(drawn_before(program, data, frozenset(values or ())), gaps=gaps)
+    further = set(plan.start.sites) - set(starting_sites(program, data).sites)
+    collect = Collect(None, values, set(plan.start.sites), jax.random.key(0))
+    visit(program, plan.start, data, lambda scan, beginning: None, collect)
+    check_names(values or {}, collect.found, collect.computed)
+    found = described(collect)
+    check_inside(values or {}, collect.inside, found)
+    why_not = (
+        f"the first state is drawn from {', '.join(map(repr, sorted(further)))}, which it is not an affine function of"
+    )
+    return Outline(plan, found, why_not if further else "")
 
 
 def drawn_before(model: Callable, data: Mapping[str, Any], known: frozenset[str]) -> Start:
@@ -53,9 +58,9 @@ def drawn_before(model: Callable, data: Mapping[str, Any], known: frozenset[str]
 
     One that enters the step itself, or an input of the scan, is a parameter: it is left out, and must be known.
     """
-    outline: list[Any] = []
-    jax.eval_shape(lambda: outline.append(up_to_scan(model, (), data, {})))
-    sites = {name: site for name, site in outline[0].sites.items() if not site.observed}
+    runs: list[Any] = []
+    jax.eval_shape(lambda: runs.append(up_to_scan(model, (), data, {})))
+    sites = {name: site for name, site in runs[0].sites.items() if not site.observed}
 
     def parts(*values: Any) -> tuple[list[Any], dict[str, list[Any]], list[Any]]:
         """The leaves of the first carry, what each observed site's density is computed from, and all else that the step sees."""
@@ -79,24 +84,23 @@ def drawn_before(model: Callable, data: Mapping[str, Any], known: frozenset[str]
     )
 
 
-def taken_apart(
-    model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan
-) -> tuple[Step, Beginning]:
+def taken_apart(reading: "Reading") -> tuple[Step, Beginning]:
     """The program's step and first state, whose arrays are traced ones: ask them for names, kinds, shapes and the length only."""
     found: list[tuple[Step, Beginning]] = []
 
     def run() -> None:
-        with handlers.block():
-            program = given(masking.observed_in(model, data, plan.gaps), parameters)
-            Intercept(
-                program, plan.start, lambda scan, beginning: found.append((take_apart(scan, beginning), beginning))
-            )(**data)
+        found.append(reading.visit(lambda scan, beginning: (take_apart(scan, beginning), beginning), reading.values))
 
     jax.eval_shape(run)
     return found[0]
 
 
-def entries_unread(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any]) -> int:
+def state_names(reading: "Reading") -> tuple[str, ...]:
+    """The names of the parts of the state: the leaves of the carry that depend on a latent site."""
+    return tuple(taken_apart(reading)[0].names.values())
+
+
+def entries_unread(reading: "Reading") -> int:
     """How many numbers the states of the whole series are."""
-    step, _ = taken_apart(model, data, parameters, examine_or_plan(model, data, parameters)[1])
+    step, _ = taken_apart(reading)
     return step.scan.length * sum(math.prod(jnp.shape(leaf)) for leaf in step.before.values())

@@ -1,1 +1,1 @@
-"""What is shown: tables in the terminal, figures, and one self-contained HTML page."""
+"""Reports: figures, and self-contained HTML pages of runs and of comparisons."""

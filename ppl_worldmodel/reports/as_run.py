@@ -1,4 +1,4 @@
-"""How do single results become a run?  The tree that `run` would have written, as far as the results say."""
+"""Single results as a run: the tree that `run` would have written, as far as the results say."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from ppl_worldmodel.reports.names import text
 
 
 def as_run(results: xr.DataTree | Mapping[str, xr.DataTree]) -> xr.DataTree:
-    """A run as it is; {engine name: result} with every result checked against the exact one, else against that of NUTS.
+    """A run as it is; or a run of {engine name: result}, each checked against the exact result, else against that of NUTS.
 
     Only results of the same question are checked against each other. Raises DataError for a tree that is neither a run nor the
     result of an engine, and for no results at all.

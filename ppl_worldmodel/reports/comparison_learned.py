@@ -1,4 +1,4 @@
-"""What did each of the compared models learn?  Its parameters, whether the names of its states are clear, what needs no names."""
+"""Learned parameters of compared models for the page: whether the names of states are clear, and the invariants."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,18 +15,18 @@ from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import group, text, unpacked
 from ppl_worldmodel.reports.parameters import ParameterRow, draws_of, entries, parameter_rows
 
-ALONG_TIME = {"lag", "frequency"}  # dimensions of curves, which are no rows of a table
+ALONG_TIME = {"lag", "frequency"}  # dimensions of curves, which are not rows of a table
 
 
 class FreeRow(NamedTuple):
-    """A number that needs no names of states: mean, sd, 5 %, 95 %, R-hat."""
+    """An invariant, which does not depend on names of states: mean, sd, 5 %, 95 %, R-hat."""
 
     label: str
     numbers: list[Number]
 
 
 class LearnedModel(NamedTuple):
-    """All that the page says of what one model learned; `rows` is empty for a program without parameters."""
+    """All that the page says about what one model learned; `rows` is empty for a program without parameters."""
 
     name: str
     about: str
@@ -59,14 +59,14 @@ def learned(tree: xr.DataTree, models: Mapping[str, xr.DataTree], findings: Find
 
 
 def without_names(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Of each model with parameters, what needs neither names of states nor coordinates."""
+    """The invariants of each model with parameters."""
     if "without_names" not in tree.children:
         return {}
     return {name: each.to_dataset() for name, each in tree.children["without_names"].children.items()}
 
 
 def _pictures(name: str, result: xr.DataTree, names: list[str]) -> list[Picture]:
-    """Matrices as maps, all else as forests."""
+    """Matrices as heat maps, all else as forest plots."""
     beliefs = group(result, "beliefs")
     states = 0 if beliefs is None else beliefs.sizes.get("state", 0)
     posterior = group(result, "posterior")

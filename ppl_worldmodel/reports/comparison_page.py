@@ -1,4 +1,4 @@
-"""One page for one comparison: which model is ahead, by how much, and what each of them learned. From the tree alone."""
+"""Comparison page: which model is ahead, by how much, and what each of them learned. From the tree alone."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -44,7 +44,7 @@ class Scored(NamedTuple):
 
 
 class Tested(NamedTuple):
-    """What the test of sufficiency said of a model."""
+    """The result of a model's test of sufficiency."""
 
     model: str
     p: Number
@@ -71,7 +71,7 @@ class How(NamedTuple):
 
 
 def comparison_report(tree: xr.DataTree, path: str | Path) -> Path:
-    """Draw the page of a comparison into the file `path`, and return its path. The file is complete or not there."""
+    """Write the page of a comparison to the file `path`, and return its path. The file is complete or not there."""
     path = Path(path)
     page = page_of(tree)
     write_whole(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
@@ -123,7 +123,7 @@ def page_of(tree: xr.DataTree) -> str:
 
 
 def headline(said: Mapping[Any, Any]) -> str:
-    """One sentence: who is ahead."""
+    """One sentence: which model is ahead."""
     winner = ahead(said)
     evidence, prediction = text(said, "ahead_by_evidence"), text(said, "ahead_by_prediction")
     if winner and evidence == prediction:
@@ -132,7 +132,7 @@ def headline(said: Mapping[Any, Any]) -> str:
         decided, open_ = ("evidence", "prediction") if evidence else ("prediction", "evidence")
         return f"{winner} is ahead by {decided}; by {open_} one cannot tell."
     if evidence and prediction:
-        return f"Evidence puts {evidence} ahead, prediction {prediction}: look at the prior, which only the evidence feels so much."
+        return f"Evidence puts {evidence} ahead, prediction {prediction}: look at the prior, which matters more for the evidence."
     return "One cannot tell which model is ahead, neither by evidence nor by prediction."
 
 
@@ -148,7 +148,7 @@ def _findings(tree: xr.DataTree) -> Findings:
 
 def _unsure(models: list[str]) -> str:
     names = list(dict.fromkeys(models))
-    return f"One cannot tell: what was learned of {joined(names)} is not to be trusted, or failed."
+    return f"One cannot tell: the draws of {joined(names)} cannot be trusted, or something failed."
 
 
 def _warnings(findings: Findings) -> list[str]:
@@ -165,16 +165,16 @@ def _to_tell(said: Mapping[str, Any]) -> str:
         return ""
     one, other = said["models"]
     if "unknown" in said:
-        return f"How long a series would tell {one} from {other} is not known: {said['unknown']}."
+        return f"How long a series must be to tell {one} from {other} is not known: {said['unknown']}."
     if not said["tells"]:
         return (
             f"If {one} is right as fitted, no series as short as {said['simulated']:,} steps can be expected to tell it from "
             f"{other}, as fitted."
         )
     seen = ""
-    if said.get("scored"):  # a result that was saved before has it not
+    if said.get("scored"):  # missing in results of earlier versions
         seen = (
-            f"; in these data it gained {said['gained']:.3g} nats in {said['scored']:,} steps foretold, "
+            f"; in these data it gained {said['gained']:.3g} nats in {said['scored']:,} predicted steps, "
             f"{said['gained'] / said['scored']:.2g} a step"
         )
     return (

@@ -1,4 +1,4 @@
-"""What did each engine do, and what did it cost?"""
+"""Table of engines: what each engine did, and what it cost."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.reports.names import MINUS, NOTHING, group, number, text
 
-# Two numbers of different questions never stand in one row: at given parameters nothing is paid for learning them.
+# Numbers that answer different questions never share a row: at given parameters the cost of learning is not included.
 GIVEN, LEARNED = "at given parameters (nats)", "over the parameters (nats)"
 _ORDER = (
     "algorithm", "question", "beliefs from", "draws", "warm-up steps", "optimiser steps", "worst R-hat", "fewest effective draws",
@@ -30,7 +30,7 @@ def engine_rows(engines: Mapping[str, xr.DataTree], findings: tuple[Finding, ...
 
 
 def _told(tree: xr.DataTree) -> dict[str, str]:
-    """What the engine says of itself."""
+    """What the engine says about itself."""
     said = tree.attrs
     found = {
         "algorithm": text(said, "algorithm"),

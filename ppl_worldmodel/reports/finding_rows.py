@@ -1,4 +1,4 @@
-"""What stands in the table of findings?  A number is there twice: as it is shown, and as it is."""
+"""Rows of the table of findings; every number is there twice: as it is shown, and as it is."""
 
 from typing import Any, NamedTuple
 

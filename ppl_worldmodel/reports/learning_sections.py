@@ -1,4 +1,4 @@
-"""What stands in the page about learning?  What the data can tell, and how far the learned values are from the truth."""
+"""Sections of the page about learning: what the data can tell, and how far the learned values are from the truth."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -42,8 +42,8 @@ class EntryRow(NamedTuple):
 
 
 class Learnable(NamedTuple):
-    """The section 'What can be learned'; `left_out` is the reason where there is nothing to say, `unfelt` that
-    why no sensitivity is known.
+    """The section 'What can be learned'; `left_out` is the reason where there is nothing to say, `unfelt` the
+    reason where the sensitivity could not be computed.
     """
 
     sentence: str
@@ -87,7 +87,7 @@ def learnable(found: xr.Dataset | None) -> Learnable | None:
         )
         for i in range(found.sizes["row"])
     ]  # fmt: skip
-    nothing = np.full(found.sizes["entry"], np.nan)  # results of before have no sensitivity
+    nothing = np.full(found.sizes["entry"], np.nan)  # results of earlier versions have no sensitivity
     columns = {name: found[name].values if name in found else nothing for name in EntryRow._fields[1:-1]}
     entries = [
         EntryRow(label=str(label), verdict=str(verdict), **{name: _number(columns[name][i]) for name in columns})

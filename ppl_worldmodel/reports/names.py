@@ -1,4 +1,4 @@
-"""What does a tree say of itself?  Its groups and attributes, where there are any; labels of time steps and states; numbers."""
+"""Names in a result tree: its groups and attributes, where there are any; labels of time steps and states; numbers."""
 
 import json
 import re
@@ -96,7 +96,7 @@ def place(worst: str, time: np.ndarray | None) -> str:
 
 
 def located(worst: str, time: np.ndarray | None) -> str:
-    """The same as part of a sentence: `at t = 17`, `in series 2 at t = 17`."""
+    """The same place as part of a sentence: `at t = 17`, `in series 2 at t = 17`."""
     series, comma, step = place(worst, time).rpartition(", ")
     return f"in {series} at {step}" if comma and series.startswith("series ") else f"at {place(worst, time)}"
 
@@ -107,7 +107,7 @@ def joined(words: list[str]) -> str:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """So many significant digits, thousands with commas; a dash for what does not apply."""
+    """A number with so many significant digits, thousands with commas; a dash for NaN."""
     value = float(value)
     if np.isnan(value):
         return NOTHING

@@ -1,4 +1,4 @@
-"""Which parameters were given, and which learned?  Entry by entry (`T[0, 1]`), named as in the findings."""
+"""Tables of parameters, given and learned: entry by entry (`T[0, 1]`), named as in the findings."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""One page for one run: what agrees, what does not, where, and how it was computed. Self-contained HTML, from the tree alone."""
+"""Report page of a run: what agrees, what does not, where, and how. Self-contained HTML, from the tree alone."""
 
 import ast
 import json
@@ -29,7 +29,7 @@ HERE = "ppl_worldmodel.reports"
 
 
 def report(run: xr.DataTree | Mapping[str, xr.DataTree], path: str | Path) -> Path:
-    """Draw the page of a run, or of {engine name: result}, into the file `path`, and return its path.
+    """Write the page of a run, or of {engine name: result}, to the file `path`, and return its path.
 
     The file is complete or not there.
     """
@@ -113,7 +113,7 @@ def _without_docstring(source: str, about: str) -> str:
 
 
 def provenance(said: Mapping[Any, Any]) -> list[tuple[str, str]]:
-    """What it takes to do it again, as far as the tree says."""
+    """What is needed to reproduce the result, as far as the tree says."""
     seconds = float(said.get("seconds", np.nan))
     truth = unpacked(said, "truth")
     every = {

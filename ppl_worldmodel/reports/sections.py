@@ -1,4 +1,4 @@
-"""Which figures stand in which section of the page, and what is said above them?"""
+"""Sections of the report page: which figures stand in each, and the sentences above them."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import xarray as xr
 from ppl_worldmodel.checks.beliefs import kinds
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.beliefs import KINDS
-from ppl_worldmodel.program.unread import NOT_READ
+from ppl_worldmodel.program.reading import NOT_READ
 from ppl_worldmodel.reports.figures.beliefs import Drawn, Pair, belief_figure
 from ppl_worldmodel.reports.figures.data import Fixed, data_figure, fixed
 from ppl_worldmodel.reports.figures.distances import distance_figure, worst_series
@@ -39,7 +39,7 @@ class DataSection(NamedTuple):
 
 
 def compared(engines: Engines, *, known: bool, truth: Mapping[str, Any]) -> str:
-    """What is the reference here, in two sentences."""
+    """The reference of this run, in two sentences."""
     kinds = {text(tree.attrs, "engine", name) for name, tree in engines.items()}
     apart = (
         "filtered beliefs, p(state at t | data up to t), are compared with filtered ones only, and smoothed beliefs, "
@@ -62,7 +62,7 @@ def compared(engines: Engines, *, known: bool, truth: Mapping[str, Any]) -> str:
 
 
 def _cost(engines: Engines) -> str:
-    """What sampling beliefs of prefixes took, beside the recursion that answers all of them."""
+    """The time taken to sample the beliefs of prefixes, beside that of the recursion, which answers all of them."""
     exact = _first(engines, "exact")
     told = [
         f" {called(text(tree.attrs, 'engine', name))} sampled {int(tree.attrs['num_prefixes']) + 1} posteriors for that, of "
@@ -97,13 +97,13 @@ def beliefs(engines: Engines, look: Mapping[str, Look], *, parameters_from: str)
 
 
 def where(engines: Engines, findings: tuple[Finding, ...], look: Mapping[str, Look]) -> list[Picture]:
-    """Distances from the reference over time, each kind of belief apart."""
+    """Distances from the reference over time, one picture for each kind of belief."""
     pictures = [distance_figure(kind, findings, engines, look) for kind in KINDS]
     return [picture for picture in pictures if picture is not None]
 
 
 def data(engines: Engines, findings: tuple[Finding, ...]) -> DataSection:
-    """The data, as the first engine that holds them has them; of several series first those whose beliefs differ most."""
+    """The data, from the first engine that holds them; of several series first those whose beliefs differ most."""
     observed, given = (
         next((found for tree in engines.values() if (found := group(tree, name)) is not None), xr.Dataset())
         for name in ("observed_data", "constant_data")

@@ -1,4 +1,4 @@
-"""What came of it, in one sentence?  Computed from the findings alone."""
+"""Summary of a run's findings in one sentence, computed from the findings alone."""
 
 import math
 
@@ -11,7 +11,7 @@ from ppl_worldmodel.reports.names import joined, located, number, place
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
 _IN_WORDS = {"total variation": "in total variation"}
 _ORDER = ("R-hat", "beliefs", "parameters", "truth", "other", "ELBO")
-MOST = 5  # so many disagreements are told one by one
+MOST = 5  # so many disagreements are listed one by one
 
 
 def overall(findings: tuple[Finding, ...]) -> Verdict:

@@ -20,11 +20,11 @@ SCALES = {"level_scale": 38.3, "observation_scale": 122.9}
 
 
 def two_state() -> FiniteState:
-    return read(two_state_pomdp.model, {"observations": OBSERVATIONS}, two_state_pomdp.truth)
+    return read(two_state_pomdp.model, {"observations": OBSERVATIONS}, two_state_pomdp.truth).system
 
 
 def level() -> LinearGaussian:
-    return read(nile.model, {"observations": nile.data()["observations"][:40]}, SCALES)
+    return read(nile.model, {"observations": nile.data()["observations"][:40]}, SCALES).system
 
 
 SYSTEMS = {"finite": two_state, "Gaussian": level}

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from numpyro.contrib.control_flow import scan
 
-from ppl_worldmodel import exact_engine, gibbs, smc
+from ppl_worldmodel import exact_engine, gibbs, read, smc
 from ppl_worldmodel.checks import convergence, evidence
 
 KEY = jax.random.key(4)
@@ -31,12 +31,12 @@ def chain(y: Any, stay: float = 0.8) -> None:
 
 @pytest.fixture(scope="module")
 def exact() -> xr.DataTree:
-    return exact_engine(parameters={})(chain, {"y": Y}, KEY)
+    return exact_engine()(read(chain, {"y": Y}, {}), KEY)
 
 
 @pytest.fixture(scope="module")
 def particles() -> xr.DataTree:
-    return smc(parameters={})(chain, {"y": Y}, KEY)
+    return smc()(read(chain, {"y": Y}, {}, exactly=False), KEY)
 
 
 def test_enough_particles_agree(particles: xr.DataTree, exact: xr.DataTree) -> None:
@@ -45,13 +45,13 @@ def test_enough_particles_agree(particles: xr.DataTree, exact: xr.DataTree) -> N
 
 
 def test_few_particles_are_undecided_and_say_how_many_would_do() -> None:
-    (found,) = convergence.findings(smc(parameters={}, num_particles=30)(chain, {"y": Y}, KEY))
+    (found,) = convergence.findings(smc(num_particles=30)(read(chain, {"y": Y}, {}, exactly=False), KEY))
     assert found.verdict == "undecided"
     assert "particles would do" in found.why
 
 
 def test_the_evidence_of_another_model_disagrees(particles: xr.DataTree) -> None:
-    other = exact_engine(parameters={})(chain, {"y": Y, "stay": 0.6}, KEY)
+    other = exact_engine()(read(chain, {"y": Y, "stay": 0.6}, {}), KEY)
     (found,) = evidence.findings(particles, other)
     assert found.verdict == "disagrees"
 
@@ -66,6 +66,6 @@ def test_another_exact_evidence(exact: xr.DataTree, off: float, verdict: str) ->
 
 def test_a_chain_that_never_moves_is_not_converged() -> None:
     """A state that stays for ever: one at a time it cannot be changed, whatever the data say."""
-    sampled = gibbs(parameters={}, num_samples=200, num_warmup=10)(chain, {"y": Y, "stay": 1.0}, KEY)
+    sampled = gibbs(num_samples=200, num_warmup=10)(read(chain, {"y": Y, "stay": 1.0}, {}), KEY)
     (found,) = convergence.findings(sampled)
     assert found.verdict != "agrees", found.why

@@ -25,7 +25,7 @@ from ppl_worldmodel.comparisons.ranking import BARELY
 from ppl_worldmodel.labels.relabelling import relabelling
 from ppl_worldmodel.models import three_state
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 from ..labels.state_study import sampled, series
 

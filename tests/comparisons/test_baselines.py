@@ -41,7 +41,7 @@ def test_the_kind_is_that_of_the_support(distribution: dist.Distribution, kind: 
 
 def test_a_belief_beats_every_window_on_the_system_that_it_knows() -> None:
     drawn = simulate(two_state_pomdp.model, two_state_pomdp.truth, jax.random.key(0), num_steps=4000)["observation"]
-    belief = finite.evidence(read(two_state_pomdp.model, {"observations": drawn}, two_state_pomdp.truth))
+    belief = finite.evidence(read(two_state_pomdp.model, {"observations": drawn}, two_state_pomdp.truth).system)
     windows = baselines(drawn, kind="categorical", orders=range(6), num_symbols=2)
     gain = {name: np.asarray(belief) - each for name, each in windows.items()}
     assert all(each.mean() > 3 * each.std() / np.sqrt(each.size) for each in gain.values())

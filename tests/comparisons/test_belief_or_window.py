@@ -17,8 +17,8 @@ def said(of_window: float) -> str:
 
 
 def test_the_better_one_is_named() -> None:
-    assert said(-0.3).startswith("The belief of chain foretells better than a window of 2 observations, by ")
-    assert said(+0.3).startswith("A window of 2 observations foretells better than the belief of chain, by ")
+    assert said(-0.3).startswith("The belief of chain predicts better than a window of 2 observations, by ")
+    assert said(+0.3).startswith("A window of 2 observations predicts better than the belief of chain, by ")
 
 
 def test_one_cannot_tell_equals() -> None:

@@ -14,7 +14,7 @@ from ppl_worldmodel import simulate
 from ppl_worldmodel.comparisons.leave_future_out import Refit, leave_future_out, refitted
 from ppl_worldmodel.models import nile, two_state_pomdp
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 from .test_leave_future_out import STEPS, refitter, series
 

@@ -58,7 +58,7 @@ CASES += [("gaussian", order) for order in ("transition first", "emission first"
 @pytest.mark.parametrize(("family", "order"), CASES)
 def test_the_density_is_the_programs(family: str, order: str) -> None:
     model = program(family, order)
-    system = read(model, {"y": Y})
+    system = read(model, {"y": Y}).system
     path = sample_path(system, jax.random.key(3))
     values = {"x0": path.start, "x": path.states}
     expected = 0.0
@@ -77,7 +77,7 @@ def test_the_density_is_the_programs(family: str, order: str) -> None:
 @pytest.mark.parametrize(("family", "order"), CASES)
 def test_paths_are_drawn_from_the_posterior(family: str, order: str) -> None:
     """The states, against the exact smoother; of the start see the next test."""
-    system = read(program(family, order), {"y": Y})
+    system = read(program(family, order), {"y": Y}).system
     paths = jax.vmap(lambda key: sample_path(system, key))(jax.random.split(jax.random.key(0), DRAWS))
     verbs: Any = finite if family == "finite" else gaussian
     smoothed = verbs.smooth(system).smoothed
@@ -93,7 +93,7 @@ def test_paths_are_drawn_from_the_posterior(family: str, order: str) -> None:
 @pytest.mark.parametrize("order", ["transition first", "both"])
 def test_the_start_given_the_data(order: str) -> None:
     """p(s_0 | y) from the pairs (s_0, s_1): sum over s_1 of p(s_0 | s_1, y_1) p(s_1 | y)."""
-    system = read(program("finite", order), {"y": Y})
+    system = read(program("finite", order), {"y": Y}).system
     paths = jax.vmap(lambda key: sample_path(system, key))(jax.random.split(jax.random.key(1), DRAWS))
     likelihood = system.log_likelihood[0] if order == "both" else jnp.zeros((3, 3))
     joint = system.initial[:, None] * system.transition * jnp.exp(likelihood)
@@ -115,7 +115,7 @@ def test_several_series_add_up() -> None:
         scan(step, s0, y)
 
     y = np.stack([np.nan_to_num(Y), 1.0 - np.nan_to_num(Y)], axis=1)
-    system = read(model, {"y": y})
+    system = read(model, {"y": y}).system
     path = sample_path(system, jax.random.key(0))
     expected = log_density(model, (), {"y": y}, {"s0": path.start, "s": path.states.T})[0]
     assert_logs_close(log_joint(system, path), expected, "log joint of two series")

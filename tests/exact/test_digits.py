@@ -43,7 +43,7 @@ def test_two_nearly_identical_sensors(order: Order) -> None:
     assert_claims_hold(system)
     plain = jax.jit(lambda y: gaussian.evidence(system._replace(observations=y)).sum())(system.observations)
     assert not abs(plain - gaussian.evidence(system).sum()) < 0.5
-    assert not gaussian.covariances_suffice(system)
+    assert not gaussian.keeps_digits(system)
     assert gaussian.settled(system).structure.form == "square root"
 
 
@@ -60,9 +60,9 @@ def test_what_a_wide_covariance_has_absorbed_is_missed(prior: float) -> None:
     assert_claims_hold(system)
 
 
-def test_where_covariances_suffice_they_are_taken() -> None:
+def test_where_keeps_digits_they_are_taken() -> None:
     system = random_gaussian(0, "transition first")
-    assert gaussian.covariances_suffice(system)
+    assert gaussian.keeps_digits(system)
     assert gaussian.settled(system, "smooth").structure.form == "covariance"
     assert gaussian.filter(system).digits is not None
     assert jax.jit(gaussian.filter)(system).digits is None

@@ -46,7 +46,7 @@ def test_it_can_be_traced_and_what_was_not_asked_stays_so() -> None:
 
 def test_parts_of_a_program_are_those_of_its_carry() -> None:
     example = written_finite.WRITTEN["factorial"]
-    system = read(example.model, example.data)
+    system = read(example.model, example.data).system
     assert parts(system.structure) == ("a", "b")
     past = finite.smooth(system).smoothed
     values, found = marginal(past, system.structure, "a")

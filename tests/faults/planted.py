@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import xarray as xr
 
-from ppl_worldmodel import svi
+from ppl_worldmodel import read, svi
 
 from . import faults, runs
 from .programs import SETUPS, cases
@@ -103,7 +103,7 @@ def results(kind: str, model: str, asked: Sequence[Case], seed: int) -> Iterator
         yield from faults.in_single_precision(program, asked)
     elif kind == "svi":
         for case, each in zip(asked, jax.random.split(key, len(asked)), strict=True):
-            yield svi(parameters=case.parameters)(program, case.data, each)
+            yield svi()(read(program, case.data, case.parameters), each)
     else:
         yield from runs.answers(engine(kind, model), asked, key)
 

@@ -28,7 +28,7 @@ from ppl_worldmodel.program.intercept import Intercept
 from ppl_worldmodel.program.marginalize import with_factor
 from ppl_worldmodel.program.missing.masking import observe
 from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import System, examine, log_predictive, system_at, system_of
+from ppl_worldmodel.program.reading import System, examine, log_predictive, system_at, system_of
 from ppl_worldmodel.program.step import take_apart
 
 CHAINS = 4

@@ -20,7 +20,7 @@ from ppl_worldmodel.identifiability.fisher_scores import Slopes, slopes
 from ppl_worldmodel.identifiability.identifiability import NEARBY, NOT, UP_TO_COORDINATES, UP_TO_NAMES, identifiability
 from ppl_worldmodel.models import nile, tiger, two_state_pomdp
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 from ..agreement import assert_probabilities_close
 from ..references.paths import enumerate_paths

@@ -62,7 +62,7 @@ def test_each_draw_is_that_of_its_own_system() -> None:
     np.testing.assert_allclose(found["frequency"], np.pi * np.array([1, 3, 5]) / 6)
     assert json.loads(found.attrs["left_out"]) == {}
     for at in ((0, 1), (1, 2)):
-        system = read(nile.model, nile.data(), {name: value[at] for name, value in scales.items()})
+        system = read(nile.model, nile.data(), {name: value[at] for name, value in scales.items()}).system
         for name, value in gaussian_invariants.invariants(system, horizon=4, num_frequencies=3).items():
             np.testing.assert_allclose(found[name][at], value, rtol=1e-10, err_msg=name)
 

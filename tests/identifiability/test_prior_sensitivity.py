@@ -14,7 +14,7 @@ from scipy import stats
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.identifiability.prior_sensitivity import overlap, prior_draws, prior_overlap, sensitivity
 from ppl_worldmodel.program.coordinates import Coordinates, coordinates
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 CASES = {
     "the same": (stats.norm(), stats.norm()),

@@ -122,7 +122,7 @@ def test_a_trend_is_seen_through_its_level_and_a_constant_slope_is_not_moved() -
     found = linear_of(system)
     assert found["observable directions"].amount == 2
     assert found["directions moved by noise"].amount == 1
-    assert found["largest eigenvalue"].says == "its modulus: what happens stays"
+    assert found["largest eigenvalue"].says == "its modulus: shocks are permanent"
     assert "explodes" in linear_of(system._replace(A=1.1 * system.A))["largest eigenvalue"].says
 
 
@@ -135,5 +135,5 @@ def test_a_difference_of_two_states_shows_the_state() -> None:
 
         scan(step, numpyro.sample("start", dist.Normal(0.0, 1.0)), y)
 
-    found = linear_of(read(model, {"y": np.zeros(4)}))
+    found = linear_of(read(model, {"y": np.zeros(4)}).system)
     assert found["observable directions"].amount == found["observable directions"].needed == 1

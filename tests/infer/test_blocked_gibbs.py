@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ppl_worldmodel import gibbs
+from ppl_worldmodel import gibbs, read
 from ppl_worldmodel.models import earthquakes, three_state
 
 from ..references import mixtures
@@ -46,7 +46,9 @@ def test_three_states_in_four_chains(case: str) -> None:
     mixture = mixtures.mixture(observed, initial=np.full(3, 1 / 3), T=mixtures.Dirichlet(T_PRIOR), O=prior)
     drawn = mixtures.draw(mixture, 100_000, np.random.default_rng(0))
     right = quantities(drawn.T, drawn.O)
-    posterior = gibbs(num_samples=6000)(model, {"observations": observed}, jax.random.key(1))["posterior"].to_dataset()
+    posterior = gibbs(num_samples=6000)(read(model, {"observations": observed}), jax.random.key(1))[
+        "posterior"
+    ].to_dataset()
     for what, values in quantities(posterior["T"].values, posterior[name].values).items():
         array = xr.DataArray(values, dims=("chain", "draw"))
         error = np.hypot(float(array.azstats.mcse(method="mean")), right[what].std() / np.sqrt(100_000))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ppl_worldmodel import exact_engine, gibbs, nuts, simulate, svi
+from ppl_worldmodel import exact_engine, gibbs, nuts, read, simulate, svi
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.models import nile, two_state_pomdp
 
@@ -111,22 +111,22 @@ def test_actions_are_constant_data() -> None:
 
     actions = tiger.simulation_inputs(8)["actions"]
     data = {"observations": np.zeros(8, int), "actions": actions}
-    tree = exact_engine(parameters=tiger.truth)(tiger.model, data, KEY)
+    tree = exact_engine()(read(tiger.model, data, tiger.truth), KEY)
     assert list(tree["constant_data"].data_vars) == ["actions"]
 
 
 def test_engines_refuse_what_they_cannot_answer() -> None:
     with pytest.raises(NotExactlySolvable, match="gibbs cannot sample the continuous state 'level'"):
-        gibbs(parameters=NILE_PARAMETERS, **SHORT)(nile.model, NILE, KEY)
+        gibbs(**SHORT)(read(nile.model, NILE, NILE_PARAMETERS), KEY)
     with pytest.raises(NotExactlySolvable, match="nuts cannot sample the discrete state 'state'"):
-        nuts(parameters=two_state_pomdp.truth, **SHORT)(two_state_pomdp.model, TWO, KEY)
+        nuts(**SHORT)(read(two_state_pomdp.model, TWO, two_state_pomdp.truth), KEY)
     with pytest.raises(NotExactlySolvable, match="svi cannot fit the discrete state 'state'"):
-        svi(parameters=two_state_pomdp.truth)(two_state_pomdp.model, TWO, KEY)
+        svi()(read(two_state_pomdp.model, TWO, two_state_pomdp.truth), KEY)
     with pytest.raises(DataError, match="the exact engine answers at given parameters"):
-        exact_engine()(nile.model, NILE, KEY)
+        exact_engine()(read(nile.model, NILE), KEY)
 
 
 def test_an_impossible_observation_is_named() -> None:
     parameters = {"T": np.eye(2), "O": np.array([[1.0, 0.0], [0.0, 1.0]])}
     with pytest.raises(DataError, match="time step 2"):
-        exact_engine(parameters=parameters)(two_state_pomdp.model, {"observations": np.array([0, 0, 1, 0])}, KEY)
+        exact_engine()(read(two_state_pomdp.model, {"observations": np.array([0, 0, 1, 0])}, parameters), KEY)

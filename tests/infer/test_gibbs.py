@@ -12,7 +12,7 @@ from numpyro.infer.util import log_density
 from ppl_worldmodel import gibbs, given
 from ppl_worldmodel.infer.single_site import _log_density_of_steps
 from ppl_worldmodel.program.finite.latent_values import layout
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 from ..references import paths
 

@@ -13,12 +13,12 @@ import pytest
 import xarray as xr
 from numpyro.contrib.control_flow import scan
 
-from ppl_worldmodel import gibbs
+from ppl_worldmodel import gibbs, read
 from ppl_worldmodel.checks import convergence
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.infer.gibbs_states import ONE_AT_A_TIME, WHOLE_PATHS, single_site_connects
 from ppl_worldmodel.program.finite.latent_values import layout
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 from ..references.enumeration import ProgramBeliefs, enumerate_program
 
@@ -141,7 +141,7 @@ def test_draws_are_those_of_all_paths(name: str) -> None:
     model, data, latents = PROGRAMS[name]
     reference: ProgramBeliefs = enumerate_program(model, data, {}, latents)
     prefixes = [1, 3] if name == "tiger" else 0  # each set of prefixes is compiled anew
-    found = gibbs(parameters={}, num_samples=500, num_warmup=50, prefixes=prefixes)(model, data, KEY)
+    found = gibbs(num_samples=500, num_warmup=50, prefixes=prefixes)(read(model, data, {}), KEY)
     assert found.attrs["algorithm"] == WHOLE_PATHS
     beliefs = found["beliefs"].to_dataset()
     for kind in ("smoothed", "filtered", "predicted") if prefixes else ("smoothed",):
@@ -160,7 +160,7 @@ def test_draws_are_those_of_all_paths(name: str) -> None:
 def test_sequences_are_drawn_on_their_own() -> None:
     data = {"observations": np.array([[0, 1], [1, 1], [0, 0], [0, 1]])}
     reference = enumerate_program(two_tigers, data, {}, {"start": [0, 1], "state": [0, 1]}, sequence_axis=-1)
-    found = gibbs(parameters={}, num_samples=500, num_warmup=50)(two_tigers, data, KEY)
+    found = gibbs(num_samples=500, num_warmup=50)(read(two_tigers, data, {}), KEY)
     assert found.attrs["algorithm"] == WHOLE_PATHS
     beliefs = found["beliefs"].to_dataset()
     for n, one in enumerate(reference.sequences):
@@ -170,7 +170,7 @@ def test_sequences_are_drawn_on_their_own() -> None:
 
 
 def test_a_chain_whose_paths_connect_is_sampled_one_site_at_a_time() -> None:
-    found = gibbs(parameters={}, num_samples=200, num_warmup=20)(ordinary, {"observations": np.array([0, 1, 1])}, KEY)
+    found = gibbs(num_samples=200, num_warmup=20)(read(ordinary, {"observations": np.array([0, 1, 1])}, {}), KEY)
     assert found.attrs["algorithm"] == ONE_AT_A_TIME
     (row,) = convergence.findings(found)
     assert "single-site moves may not connect" not in row.why
@@ -204,7 +204,7 @@ def test_data_that_no_path_explains_are_refused_with_the_step() -> None:
         scan(step, numpyro.sample("start", dist.Categorical(jnp.array([0.5, 0.5]))), observations)
 
     with pytest.raises(DataError, match=r"time step 2 .* impossible"):
-        gibbs(parameters={}, num_samples=20, num_warmup=20)(impossible, {"observations": np.array([1, 1, 0, 0])}, KEY)
+        gibbs(num_samples=20, num_warmup=20)(read(impossible, {"observations": np.array([1, 1, 0, 0])}, {}), KEY)
 
 
 def test_a_scaled_latent_site_cannot_be_drawn() -> None:
@@ -218,4 +218,4 @@ def test_a_scaled_latent_site_cannot_be_drawn() -> None:
         scan(step, numpyro.sample("start", dist.Categorical(jnp.array([0.5, 0.5]))), observations)
 
     with pytest.raises(WorldModelError, match="scale"):
-        gibbs(parameters={}, num_samples=20, num_warmup=20)(scaled, {"observations": np.array([1, 1])}, KEY)
+        gibbs(num_samples=20, num_warmup=20)(read(scaled, {"observations": np.array([1, 1])}, {}), KEY)

@@ -58,6 +58,6 @@ def flat(y: Any) -> None:
 def test_a_flat_parameter_and_a_missing_observation() -> None:
     y = np.random.default_rng(0).normal(size=6)
     y[3] = np.nan
-    assert dict(read(flat, {"y": y}).structure.about)["observation"].endswith("1 missing")
+    assert dict(read(flat, {"y": y}).system.structure.about)["observation"].endswith("1 missing")
     with pytest.raises(NotExactlySolvable, match="the density of 'mean' is flat"):
-        svi(num_steps=5, num_samples=5)(flat, {"y": y}, KEY)
+        svi(num_steps=5, num_samples=5)(read(flat, {"y": y}), KEY)

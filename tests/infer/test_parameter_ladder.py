@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 from numpyro.contrib.control_flow import scan
 
-from ppl_worldmodel import gibbs, nuts
+from ppl_worldmodel import gibbs, nuts, read
 from ppl_worldmodel.models import nile, two_state_pomdp
 
 from ..references import mixtures, quadrature
@@ -136,7 +136,7 @@ def test_posterior_of_the_parameters(name: str, num_samples: int) -> None:
 @pytest.mark.slow
 def test_a_wrong_prior_is_far_off() -> None:
     """The check can fail: a posterior under other priors is dozens of standard errors away."""
-    result = gibbs(num_samples=2500)(poisson, {"counts": COUNTS}, jax.random.key(5))
+    result = gibbs(num_samples=2500)(read(poisson, {"counts": COUNTS}), jax.random.key(5))
     T = mixtures.Dirichlet(np.ones((2, 2)))
     rate = mixtures.Gamma(np.array([1.0, 4.0]), np.array([1.0, 1.0]))
     found = mixtures.moments(mixtures.mixture(COUNTS, initial=[0.5, 0.5], T=T, O=rate, emission_first=True))

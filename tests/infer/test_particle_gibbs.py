@@ -11,7 +11,7 @@ from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.infer.particle_gibbs import path_sampler
 from ppl_worldmodel.program.finite.latent_values import layout
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 Y = np.array([0.0, 1.0, np.nan, 1.0, 0.0, 1.0])
 FOLLOWS = np.array([[[0.8, 0.2], [0.4, 0.6]], [[0.55, 0.45], [0.1, 0.9]]])  # by state and last value

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from numpyro.contrib.control_flow import scan
 
-from ppl_worldmodel import exact_engine, gibbs, nuts
+from ppl_worldmodel import exact_engine, gibbs, nuts, read
 from ppl_worldmodel.checks import beliefs as belief_check
 from ppl_worldmodel.infer import prefixes
 from ppl_worldmodel.infer.prefixes import prefix_lengths
@@ -40,8 +40,8 @@ def walk(y: Any) -> None:
 
 @pytest.fixture(scope="module")
 def finite() -> tuple[xr.DataTree, xr.DataTree]:
-    sampled = gibbs(parameters={}, num_samples=4000, num_warmup=100, prefixes=True)(chain, {"y": Y}, KEY)
-    return sampled, exact_engine(parameters={})(chain, {"y": Y}, KEY)
+    sampled = gibbs(num_samples=4000, num_warmup=100, prefixes=True)(read(chain, {"y": Y}, {}), KEY)
+    return sampled, exact_engine()(read(chain, {"y": Y}, {}), KEY)
 
 
 def verdicts(candidate: xr.DataTree, reference: xr.DataTree) -> dict[str, str]:
@@ -73,15 +73,15 @@ def test_batches_of_prefixes_are_the_same_draws(
     finite: tuple[xr.DataTree, xr.DataTree], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefixes, "MOST_BYTES", 1)
-    again = gibbs(parameters={}, num_samples=4000, num_warmup=100, prefixes=True)(chain, {"y": Y}, KEY)
+    again = gibbs(num_samples=4000, num_warmup=100, prefixes=True)(read(chain, {"y": Y}, {}), KEY)
     for kind in ("predicted", "filtered"):
         np.testing.assert_array_equal(again["beliefs"][kind], finite[0]["beliefs"][kind])
 
 
 @pytest.mark.slow
 def test_nuts_on_the_states_of_every_prefix() -> None:
-    sampled = nuts(parameters={}, num_samples=1500, num_warmup=300, prefixes=True)(walk, {"y": Y}, KEY)
-    found = verdicts(sampled, exact_engine(parameters={})(walk, {"y": Y}, KEY))
+    sampled = nuts(num_samples=1500, num_warmup=300, prefixes=True)(read(walk, {"y": Y}, {}), KEY)
+    found = verdicts(sampled, exact_engine()(read(walk, {"y": Y}, {}), KEY))
     assert found == dict.fromkeys(("predicted", "filtered", "smoothed"), "agrees")
 
 

@@ -15,7 +15,7 @@ from numpyro.contrib.control_flow import scan
 from ppl_worldmodel import exact_engine, read
 from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.infer import result_tree
-from ppl_worldmodel.infer.site_axes import sites
+from ppl_worldmodel.program.site_axes import sites
 
 from ..program import written_finite, written_gaussian
 from ..program.contract import draw_parameters
@@ -78,7 +78,7 @@ def test_one_series_has_no_axis_of_sequences() -> None:
 )
 def test_observed_data_of_written_programs(written: Any, name: str, dims: dict) -> None:
     example = written.WRITTEN[name]
-    found = built(example.model, example.data, read(example.model, example.data).structure)[
+    found = built(example.model, example.data, read(example.model, example.data).system.structure)[
         "observed_data"
     ].to_dataset()
     assert {str(name): values.dims for name, values in found.data_vars.items()} == dims
@@ -86,7 +86,7 @@ def test_observed_data_of_written_programs(written: Any, name: str, dims: dict) 
 
 def test_what_a_mask_leaves_out_is_missing() -> None:
     example = written_finite.WRITTEN["ragged"]
-    found = built(example.model, example.data, read(example.model, example.data).structure)
+    found = built(example.model, example.data, read(example.model, example.data).system.structure)
     lengths = example.data["lengths"]
     expected = np.arange(written_finite.SHORT)[:, None] >= lengths
     np.testing.assert_array_equal(
@@ -105,7 +105,7 @@ def test_a_batch_without_a_plate_is_known_by_its_place() -> None:
         scan(step, jnp.zeros(3, int), y)
 
     data = {"y": np.zeros((5, 3))}
-    structure = read(model, data).structure
+    structure = read(model, data).system.structure
     assert structure.sequences == 3
     assert sites(model, data, structure)["s"].dims == ("time", "sequence")
 
@@ -124,7 +124,7 @@ def test_inputs_are_constant_data_by_name() -> None:
 def exact(written: Any, name: str) -> xr.DataTree:
     example = written.WRITTEN[name]
     parameters = draw_parameters(example.model, example.data, tuple(example.latents), 1)
-    return exact_engine(parameters=parameters)(example.model, example.data, KEY)
+    return exact_engine()(read(example.model, example.data, parameters), KEY)
 
 
 def test_the_exact_engine_names_sequences_and_parts() -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 from scipy import stats
 
-from ppl_worldmodel import exact_engine
+from ppl_worldmodel import exact_engine, read
 from ppl_worldmodel.checks import beliefs as belief_check
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.infer.smc import smc
@@ -100,8 +100,8 @@ READ: dict[str, tuple[Callable, dict, dict]] = {
 @pytest.fixture(scope="module", params=list(READ))
 def both(request: pytest.FixtureRequest) -> tuple[xr.DataTree, xr.DataTree]:
     model, data, parameters = READ[request.param]
-    filtered = smc(parameters=parameters, num_particles=2000, num_replicates=32)(model, data, KEY)
-    return filtered, exact_engine(parameters=parameters)(model, data, KEY)
+    filtered = smc(num_particles=2000, num_replicates=32)(read(model, data, parameters, exactly=False), KEY)
+    return filtered, exact_engine()(read(model, data, parameters), KEY)
 
 
 def scores(found: xr.DataTree, exact: dict[str, np.ndarray]) -> np.ndarray:
@@ -145,9 +145,9 @@ def test_saved_and_read_back_equal(both: tuple[xr.DataTree, xr.DataTree], tmp_pa
 
 def test_a_step_whose_weights_are_ignored_is_noticed() -> None:
     model, data, parameters = READ["finite, with actions"]
-    exact = exact_engine(parameters=parameters)(model, data, KEY)
+    exact = exact_engine()(read(model, data, parameters), KEY)
     forgetful = {**data, "observations": np.where(np.arange(6) == 1, GAP, data["observations"])}
-    found = smc(parameters=parameters, num_particles=2000, num_replicates=32)(model, forgetful, KEY)
+    found = smc(num_particles=2000, num_replicates=32)(read(model, forgetful, parameters, exactly=False), KEY)
     assert np.abs(scores(found, {"filtered": exact["beliefs"]["filtered"].values})).max() > 20.0
     gap = found.attrs["log_evidence"] - exact.attrs["log_evidence"]
     assert abs(gap) > 20.0 * found.attrs["log_evidence_mcse"]
@@ -221,7 +221,7 @@ def _mixture(paths: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
 def test_a_switching_system_is_that_of_all_its_paths() -> None:
     y = np.array([0.3, -1.0, GAP, 1.2, 0.8, 0.0])
     exact, log_evidence = all_regimes(y)
-    found = smc(parameters={}, num_particles=2000, num_replicates=32)(switching, {"y": y}, KEY)
+    found = smc(num_particles=2000, num_replicates=32)(read(switching, {"y": y}, {}, exactly=False), KEY)
     assert np.abs(scores(found, exact)).max() < 5.0
     assert abs(found.attrs["log_evidence"] - log_evidence) < 4.0 * found.attrs["log_evidence_mcse"] < 0.2
     assert found.attrs["family"] == "not read exactly"
@@ -241,4 +241,4 @@ def test_an_impossible_observation_is_named() -> None:
 
     data = {"observations": np.array([0, 0, 1, 0]), "actions": np.zeros(4, int)}
     with pytest.raises(DataError, match=r"time step 2 .* impossible for all 50 particles .* log evidence is -inf"):
-        smc(parameters={}, num_particles=50, num_replicates=3)(sure, data, KEY)
+        smc(num_particles=50, num_replicates=3)(read(sure, data, {}, exactly=False), KEY)

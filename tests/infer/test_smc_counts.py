@@ -8,6 +8,7 @@ import pytest
 from numpyro.contrib.control_flow import scan
 from scipy import stats
 
+from ppl_worldmodel import read
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.infer.smc import smc
 
@@ -75,12 +76,12 @@ def test_what_cannot_be_filtered_is_refused() -> None:
         scan(step, numpyro.sample("start", dist.ImproperUniform(dist.constraints.real, (), ())), y)
 
     with pytest.raises(WorldModelError, match="cannot draw the first state from 'start'"):
-        smc(parameters={})(flat, {"y": SIX}, KEY)
+        smc()(read(flat, {"y": SIX}, {}, exactly=False), KEY)
     with pytest.raises(DataError, match=r"parameter 'rho' .* is missing"):
-        smc(parameters={})(counts, {"y": np.arange(6)}, KEY)
+        smc()(read(counts, {"y": np.arange(6)}, {}, exactly=False), KEY)
     with pytest.raises(DataError, match=r"has no parameter 'roh': did you mean 'rho'\?"):
-        smc(parameters={"rho": 0.5, "roh": 0.5})(counts, {"y": np.arange(6)}, KEY)
+        smc()(read(counts, {"y": np.arange(6)}, {"rho": 0.5, "roh": 0.5}, exactly=False), KEY)
     with pytest.raises(DataError, match=r"'rho' is 1\.5: expected a value of the kind Interval"):
-        smc(parameters={"rho": 1.5})(counts, {"y": np.arange(6)}, KEY)
+        smc()(read(counts, {"y": np.arange(6)}, {"rho": 1.5}, exactly=False), KEY)
     with pytest.raises(WorldModelError, match="num_particles=0"):
         smc(parameters={}, num_particles=0)

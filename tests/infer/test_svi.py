@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpyro.infer.util import log_density
 
-from ppl_worldmodel import exact_engine, given, svi
+from ppl_worldmodel import exact_engine, given, read, svi
 from ppl_worldmodel.infer.svi import _standardised
 from ppl_worldmodel.models import nile
 
@@ -26,9 +26,9 @@ def test_the_standardised_program_has_the_same_density() -> None:
 
 @pytest.mark.slow
 def test_a_full_rank_guide_reaches_the_evidence_and_a_mean_field_one_does_not() -> None:
-    evidence = exact_engine(parameters=PARAMETERS)(nile.model, DATA, jax.random.key(0)).attrs["log_evidence"]
-    full = svi(guide="full_rank", parameters=PARAMETERS, num_steps=4000)(nile.model, DATA, jax.random.key(1))
-    mean_field = svi(parameters=PARAMETERS, num_steps=4000)(nile.model, DATA, jax.random.key(1))
+    evidence = exact_engine()(read(nile.model, DATA, PARAMETERS), jax.random.key(0)).attrs["log_evidence"]
+    full = svi(guide="full_rank", num_steps=4000)(read(nile.model, DATA, PARAMETERS), jax.random.key(1))
+    mean_field = svi(num_steps=4000)(read(nile.model, DATA, PARAMETERS), jax.random.key(1))
     gap = evidence - full.attrs["elbo"]
     assert -4 * full.attrs["elbo_mcse"] < gap < 0.05, gap
     assert full.attrs["pareto_k"] < 0.7

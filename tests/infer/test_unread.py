@@ -12,6 +12,7 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 from scipy import stats
 
+from ppl_worldmodel import read
 from ppl_worldmodel.checks import beliefs as belief_check
 from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
 from ppl_worldmodel.files.load import Loaded
@@ -58,7 +59,7 @@ def found() -> dict[str, xr.DataTree]:
     data = {"returns": RETURNS}
     sampled = nuts(parameters={}, num_warmup=200, num_samples=500, num_chains=2, prefixes=[1, 3])
     return {
-        "smc": smc(parameters={}, num_particles=2000, num_replicates=16)(volatility, data, KEY),
+        "smc": smc(num_particles=2000, num_replicates=16)(read(volatility, data, {}, exactly=False), KEY),
         "nuts": sampled(volatility, data, KEY),
     }
 
@@ -89,7 +90,7 @@ def test_filtered_beliefs_are_compared_with_filtered_ones(found: dict[str, xr.Da
 @pytest.mark.slow
 def test_a_filter_that_misses_an_observation_disagrees(found: dict[str, xr.DataTree]) -> None:
     forgetful = np.where(np.arange(5) == 3, np.nan, RETURNS)
-    other = smc(parameters={}, num_particles=2000, num_replicates=16)(volatility, {"returns": forgetful}, KEY)
+    other = smc(num_particles=2000, num_replicates=16)(read(volatility, {"returns": forgetful}, {}, exactly=False), KEY)
     rows = {row.quantity: row for row in belief_check.findings(other, found["nuts"])}
     assert rows["filtered beliefs"].verdict == "disagrees"
 
@@ -107,7 +108,7 @@ def test_a_discrete_site_is_refused_by_name() -> None:
         scan(step, first, y)
 
     with pytest.raises(NotExactlySolvable, match=r"discrete site '(first_)?regime'"):
-        nuts(parameters={})(switching, {"y": np.array([0.1, 0.2])}, KEY)
+        nuts()(read(switching, {"y": np.array([0.1, 0.2])}, {}), KEY)
 
 
 def test_engines_that_only_run_the_program_are_offered() -> None:

@@ -28,7 +28,7 @@ from ppl_worldmodel.labels.alignment import CLEAR, align, relabelled
 from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
 from ppl_worldmodel.models import three_state
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import examine, system_at
+from ppl_worldmodel.program.reading import examine, system_at
 
 CHAINS, WARMUP, AT_ONCE = 4, 500, 10
 DRAWS, SWEEPS = 1000, 4  # a draw is kept after so many sweeps

@@ -16,7 +16,7 @@ from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.labels.aligned_results import in_one_labelling, posterior_mean
 from ppl_worldmodel.labels.factor_signs import Signs, signs, with_signs
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 RANDOM = np.random.default_rng(3)
 LOADINGS, STAY = np.array([1.2, -0.8, 0.5]), np.array(0.7)

@@ -85,7 +85,7 @@ def under_every_name(name: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
         old, new = jnp.array(order), jnp.argsort(jnp.array(order))  # the state now called i was called old[i]
         parameters = {"T": drawn["T"][old][:, old], "O": drawn["O"][old]}
         states = {site: new[drawn[site]] for site in ("initial_state", "state")}
-        evidence = finite.evidence(read(model, data, parameters)).sum()
+        evidence = finite.evidence(read(model, data, parameters).system).sum()
         marginal, joint = (
             log_density(program, (), data, values)[0]
             for program, values in ((marginalize(model), parameters), (model, parameters | states))
@@ -119,7 +119,7 @@ def test_a_prior_that_names_the_states_is_seen_to_do_so() -> None:
 def test_the_number_of_states_is_free(name: str, num_states: int) -> None:
     loaded = load(name)
     data = {site: value[:10] for site, value in default_data(loaded, 0)[0].items()} | {"num_states": num_states}
-    system = read(loaded.model, data)
+    system = read(loaded.model, data).system
     assert system.transition.shape == (num_states, num_states)
     np.testing.assert_allclose(system.initial, 1 / num_states, rtol=1e-15)
     beliefs = finite.smooth(system)
@@ -131,7 +131,7 @@ def test_the_number_of_states_is_free(name: str, num_states: int) -> None:
 @pytest.mark.nightly
 def test_a_single_state_leaves_nothing_to_learn_about_moving() -> None:
     data = default_data(load("three_state"), 0, num_steps=10)[0] | {"num_states": 1}
-    learned = nuts(num_warmup=20, num_samples=20, num_chains=2)(three_state.model, data, jax.random.key(0))
+    learned = nuts(num_warmup=20, num_samples=20, num_chains=2)(read(three_state.model, data), jax.random.key(0))
     assert learned["posterior"]["T"].shape == (2, 20, 1, 1)
     assert (learned["posterior"]["T"] == 1).all()
 
@@ -142,7 +142,7 @@ def test_a_machine_never_recovers() -> None:
     loaded = load("left_to_right")
     data, _ = default_data(loaded, 0)
     possible = np.triu(np.ones((3, 3), bool)) & ~np.triu(np.ones((3, 3), bool), 2)
-    system = read(left_to_right.model, data, loaded.truth)
+    system = read(left_to_right.model, data, loaded.truth).system
     np.testing.assert_array_equal(np.asarray(system.transition) != 0, possible)
     np.testing.assert_allclose(system.transition.sum(axis=-1), 1.0, rtol=1e-15)
     pairs = np.asarray(finite.pairwise(system))
@@ -162,7 +162,7 @@ def test_a_machine_never_recovers() -> None:
 def test_an_oscillator_turns_and_fades_as_its_equation_says(frequency: float, damping: float) -> None:
     h, omega = damped_oscillator.SECONDS_PER_STEP, 2 * np.pi * frequency
     parameters = damped_oscillator.truth | {"frequency": frequency, "damping": damping}
-    A = np.asarray(read(damped_oscillator.model, {"observations": np.zeros(3)}, parameters).A)
+    A = np.asarray(read(damped_oscillator.model, {"observations": np.zeros(3)}, parameters).system.A)
     np.testing.assert_allclose(A, expm(h * np.array([[-damping, omega], [-omega, -damping]])), rtol=1e-10, atol=1e-14)
     eigenvalues = sorted(np.linalg.eigvals(A), key=np.imag)
     np.testing.assert_allclose(eigenvalues, np.exp(h * np.array([-damping - 1j * omega, -damping + 1j * omega])))

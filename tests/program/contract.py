@@ -15,7 +15,7 @@ from scipy.stats import multivariate_normal
 
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
-from ppl_worldmodel.program.read import System
+from ppl_worldmodel.program.reading import System
 
 from ..agreement import assert_covariances_close, assert_logs_close, assert_means_close, assert_probabilities_close
 from ..references import dense, paths

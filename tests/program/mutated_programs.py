@@ -25,7 +25,7 @@ import ppl_worldmodel.models as shipped
 from ppl_worldmodel import read
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.load import default_data, load
-from ppl_worldmodel.program.read import log_predictive
+from ppl_worldmodel.program.reading import log_predictive
 
 from . import examples
 
@@ -242,7 +242,7 @@ def outcome(mutant: Mutant) -> str:
     space: dict[str, Any] = {"__name__": "mutant"}
     try:
         exec(compile(mutant.source, f"mutants/{mutant.name}.py", "exec"), space)
-        system = read(space["model"], mutant.data)
+        system = read(space["model"], mutant.data).system
         terms = np.asarray(log_predictive(system))
     except WorldModelError as error:
         return type(error).__name__ if str(error).strip() else f"FAULT no words: {type(error).__name__}"

@@ -113,7 +113,7 @@ def test_a_finite_state(program: Callable) -> None:
     found, _ = log_density(marginalize(program), (), {"y": Y}, parameters)
     assert_logs_close(found, logsumexp(np.asarray(each)), "log density")
     if program in (several_series, series_first):
-        assert read(program, {"y": Y}).structure.sequences == 2
+        assert read(program, {"y": Y}).system.structure.sequences == 2
 
 
 def of_the_state(y: Any) -> None:
@@ -175,16 +175,18 @@ def test_what_is_missing_is_left_out() -> None:
         _, (x, moved) = walk()
         numpyro.sample("y", dist.Normal(jnp.stack([x, moved], axis=1), 0.5).mask(kept), obs=y)
 
-    found = gaussian.evidence(read(gaps, {"y": seen}))
+    found = gaussian.evidence(read(gaps, {"y": seen}).system)
     assert_logs_close(
-        found, gaussian.evidence(read(without, {"y": np.nan_to_num(seen), "kept": ~np.isnan(seen)})), "log predictive"
+        found,
+        gaussian.evidence(read(without, {"y": np.nan_to_num(seen), "kept": ~np.isnan(seen)}).system),
+        "log predictive",
     )
     assert found[2] == 0.0
 
     def counts(y: Any) -> None:
         numpyro.sample("y", dist.Poisson(1.0 + chain()[1]["double"]), obs=y)
 
-    terms = finite.evidence(read(counts, {"y": np.array([1.0, np.nan, 2.0, 0.0, 4.0])}))
+    terms = finite.evidence(read(counts, {"y": np.array([1.0, np.nan, 2.0, 0.0, 4.0])}).system)
     np.testing.assert_array_equal(terms < -1e-3, [True, False, True, True, True])
     assert_logs_close(terms[1], 0.0, "a step where nothing is seen")
 

@@ -73,9 +73,9 @@ def test_they_are_parameters_beside_a_gaussian_state() -> None:
 
         scan(step, numpyro.sample("x0", dist.Normal(0.0, 1.0)), y)
 
-    found = read(model, {"r": R}, {"r0": 0.05})
+    found = read(model, {"r": R}, {"r0": 0.05}).system
     assert found.initial_mean.shape == (1,)
-    expected = gaussian.evidence(read(without, {"y": R - 0.6 * np.array([0.05, *R[:-1]])}))
+    expected = gaussian.evidence(read(without, {"y": R - 0.6 * np.array([0.05, *R[:-1]])}).system)
     assert_logs_close(gaussian.evidence(found), expected, "log predictive")
 
 
@@ -92,5 +92,5 @@ def test_what_the_carry_goes_on_to_remember_is_a_state(damping: float) -> None:
 
         scan(step, (0.0, numpyro.sample("slope0", dist.Normal(0.0, 1.0))), y)
 
-    assert read(model, {"y": R}).initial_mean.shape == (2,)
+    assert read(model, {"y": R}).system.initial_mean.shape == (2,)
     assert parameter_names(model, {"y": R}) == ()

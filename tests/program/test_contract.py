@@ -14,7 +14,7 @@ from ppl_worldmodel import read
 from ppl_worldmodel.exact import finite, gaussian
 from ppl_worldmodel.exact.system import FiniteState
 from ppl_worldmodel.files.load import Loaded, default_data, load, shipped
-from ppl_worldmodel.program.read import System
+from ppl_worldmodel.program.reading import System
 
 from ..references import dense
 from .contract import assert_density_along_random_paths, assert_finite_beliefs, assert_gaussian_beliefs, draw_parameters
@@ -27,7 +27,7 @@ def whole(name: str) -> tuple[Loaded, dict[str, Any], System]:
     """A model, all of its own data, and its structure."""
     loaded = load(name)
     data, _ = default_data(loaded, 0)
-    return loaded, data, read(loaded.model, data)
+    return loaded, data, read(loaded.model, data).system
 
 
 @cache
@@ -44,7 +44,7 @@ def short(name: str, seed: int) -> tuple[Loaded, dict[str, Any], dict[str, Any]]
 def test_every_shipped_model(name: str, seed: int) -> None:
     """Beliefs, and the density along random paths."""
     loaded, data, parameters = short(name, seed)
-    system = read(loaded.model, data, parameters)
+    system = read(loaded.model, data, parameters).system
     assert_beliefs(system, loaded, data, parameters)
     assert_density_along_random_paths(system, loaded.model, data, parameters, seed)
 
@@ -57,7 +57,7 @@ def test_every_shipped_model_with_missing_data(name: str, seed: int, missing: li
     integers = np.issubdtype(data["observations"].dtype, np.integer)
     data = data | {"observations": data["observations"].astype(float)}
     data["observations"][missing] = np.nan
-    system = read(loaded.model, data, parameters)
+    system = read(loaded.model, data, parameters).system
     assert_beliefs(system, loaded, data, parameters, ("observations",) if integers else ())
 
 

@@ -14,7 +14,7 @@ from numpyro.infer.util import log_density
 from ppl_worldmodel import marginalize, nuts, read
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.coordinates import computed_sites, coordinates
-from ppl_worldmodel.program.read import examine
+from ppl_worldmodel.program.reading import examine
 
 Y = {"y": np.array([0.3, 1.5, 2.2, -0.4, 0.1])}
 
@@ -35,8 +35,8 @@ def model(y: Any) -> None:
 
 
 def test_what_is_computed_from_parameters_may_be_given_with_them() -> None:
-    plain = read(model, Y, {"s": 0.6})
-    again = read(model, Y, {"s": 0.6, "variance": 0.36, "pair": np.array([0.6, 1.2])})
+    plain = read(model, Y, {"s": 0.6}).system
+    again = read(model, Y, {"s": 0.6, "variance": 0.36, "pair": np.array([0.6, 1.2])}).system
     np.testing.assert_array_equal(plain.Q, again.Q)
     with pytest.raises(DataError, match="no parameter 'level'"):
         read(model, Y, {"s": 0.6, "level": 1.0})
@@ -57,6 +57,8 @@ def test_the_marginal_program_has_no_site_of_the_states() -> None:
 
 
 def test_nuts_on_the_parameters_keeps_them() -> None:
-    posterior = nuts(num_warmup=20, num_samples=20, num_chains=1)(model, Y, jax.random.key(0))["posterior"].to_dataset()
+    posterior = nuts(num_warmup=20, num_samples=20, num_chains=1)(read(model, Y), jax.random.key(0))[
+        "posterior"
+    ].to_dataset()
     assert set(posterior.data_vars) == {"s", "variance", "pair"}
     np.testing.assert_allclose(posterior["variance"], posterior["s"] ** 2)

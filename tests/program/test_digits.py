@@ -64,7 +64,7 @@ def trend(y: Any, prior: Any) -> None:
 def test_an_autoregression_seen_without_noise_from_a_flat_start() -> None:
     """The integral over the start of p(y_1 | x_0) is 1 / phi; after that it is a regression on what was seen."""
     y, phi = np.random.default_rng(0).normal(size=6), 0.7
-    system = read(autoregression, {"y": y}, {"phi": phi})
+    system = read(autoregression, {"y": y}, {"phi": phi}).system
     terms = np.asarray(gaussian.evidence(system))
     np.testing.assert_allclose(terms, [-np.log(phi), *norm.logpdf(y[1:], phi * y[:-1], 1.0)], rtol=1e-12)
     assert np.abs(gaussian.smooth(system).smoothed[:, 0] - y).max() < 1e-14
@@ -77,7 +77,7 @@ def test_an_autoregression_seen_without_noise_from_a_flat_start() -> None:
 
 def test_a_vector_autoregression_seen_without_noise_from_a_flat_start() -> None:
     y = np.random.default_rng(0).normal(size=(6, 2))
-    system = read(vector_autoregression, {"y": y})
+    system = read(vector_autoregression, {"y": y}).system
     normal = multivariate_normal(np.zeros(2), np.asarray(Q))
     expected = [-np.log(np.linalg.det(A)), *normal.logpdf(y[1:] - y[:-1] @ np.asarray(A).T)]
     np.testing.assert_allclose(gaussian.evidence(system), expected, rtol=1e-12)
@@ -87,7 +87,7 @@ def test_a_vector_autoregression_seen_without_noise_from_a_flat_start() -> None:
 @pytest.mark.parametrize("prior", [1e3, 1e6, 1e7])
 def test_a_vague_prior_leaves_the_smoothed_slope_its_variance(prior: float) -> None:
     y = 3.0 + 0.5 * np.arange(8) + np.random.default_rng(0).normal(size=8)
-    system = read(trend, {"y": y, "prior": prior}, {"scale": 1.0})
+    system = read(trend, {"y": y, "prior": prior}, {"scale": 1.0}).system
     found = gaussian.smooth(system)
     evidence, beliefs = right_digits(system, found)
     assert found.digits is not None
@@ -100,7 +100,7 @@ def test_a_vague_prior_leaves_the_smoothed_slope_its_variance(prior: float) -> N
 def test_the_plan_carries_the_form_into_the_trace() -> None:
     """Density and gradient of the marginal program on which covariances lose their digits."""
     data = {"y": 3.0 + 0.5 * np.arange(8.0) ** 2, "prior": 1e10}
-    system = read(trend, data, {"scale": 1.3})
+    system = read(trend, data, {"scale": 1.3}).system
     assert system.structure.form == "square root"
     assert "square roots of covariances" in str(system)
     density = jax.jit(jax.value_and_grad(lambda scale: log_density(marginalize(trend), (), data, {"scale": scale})[0]))

@@ -87,7 +87,7 @@ def test_an_example_is_an_ordinary_program(name: str) -> None:
 def test_read_as_its_status_says(name: str) -> None:
     example = EXAMPLES[name]
     kind = {"read: finite": FiniteState, "read: linear-Gaussian": LinearGaussian}[example.STATUS]
-    assert isinstance(read(example.model, example.data()), kind)
+    assert isinstance(read(example.model, example.data()).system, kind)
 
 
 @pytest.mark.parametrize("name", named("refused: "))

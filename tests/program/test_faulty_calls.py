@@ -94,7 +94,7 @@ def test_several_observations_of_one_mean() -> None:
     states = np.minimum.outer(time, time)
     covariance = np.kron(states, np.ones((2, 2))) + 0.25 * np.eye(4)
     right = multivariate_normal.logpdf(y.ravel(), cov=covariance)
-    np.testing.assert_allclose(gaussian.filter(read(stepping(walk), {"y": y})).log_evidence, right, rtol=1e-10)
+    np.testing.assert_allclose(gaussian.filter(read(stepping(walk), {"y": y}).system).log_evidence, right, rtol=1e-10)
 
 
 def test_an_exception_inside_of_the_program_names_its_line() -> None:

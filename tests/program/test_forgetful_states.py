@@ -28,7 +28,7 @@ def test_a_mixture_without_a_carry() -> None:
         scan(step, None, y)
 
     each = np.log(0.3 * norm.pdf(Y, 0.0, 0.5) + 0.7 * norm.pdf(Y, 2.0, 0.5))
-    assert_logs_close(finite.evidence(read(model, {"y": Y})), each, "log predictive")
+    assert_logs_close(finite.evidence(read(model, {"y": Y}).system), each, "log predictive")
 
 
 def test_white_noise_beside_a_counter() -> None:
@@ -41,7 +41,7 @@ def test_white_noise_beside_a_counter() -> None:
         scan(step, 0, y)
 
     expected = norm.logpdf(Y, 0.2 * np.arange(5), np.sqrt(4.25))
-    assert_logs_close(gaussian.evidence(read(model, {"y": Y})), expected, "log predictive")
+    assert_logs_close(gaussian.evidence(read(model, {"y": Y}).system), expected, "log predictive")
 
 
 def test_coefficients_that_are_carried_unchanged() -> None:
@@ -53,7 +53,7 @@ def test_coefficients_that_are_carried_unchanged() -> None:
 
         scan(step, numpyro.sample("beta", dist.Normal(jnp.zeros(2), 2.0).to_event(1)), (y, x))
 
-    system = read(model, {"y": Y, "x": X})
+    system = read(model, {"y": Y, "x": X}).system
     np.testing.assert_array_equal(system.A, np.eye(2))
     expected = multivariate_normal(np.zeros(5), 4.0 * X @ X.T + 0.25 * np.eye(5)).logpdf(Y)
     assert_logs_close(gaussian.evidence(system).sum(), expected, "log evidence")
@@ -68,7 +68,7 @@ def test_a_class_that_is_held_unchanged() -> None:
         scan(step, numpyro.sample("z", dist.Categorical(jnp.array([0.3, 0.7]))), y)
 
     each = np.log([0.3, 0.7]) + np.array([norm.logpdf(Y, mean, 0.5).sum() for mean in (0.0, 2.0)])
-    assert_logs_close(finite.evidence(read(model, {"y": Y})).sum(), np.logaddexp(*each), "log evidence")
+    assert_logs_close(finite.evidence(read(model, {"y": Y}).system).sum(), np.logaddexp(*each), "log evidence")
 
 
 def test_text_functions_and_none_among_the_arguments() -> None:
@@ -84,6 +84,6 @@ def test_text_functions_and_none_among_the_arguments() -> None:
 
     gaps = np.where(np.arange(5) == 1, np.nan, Y)
     given = {"y": gaps, "kind": "known", "link": lambda x: 0.5 * x, "extra": None}
-    terms = gaussian.evidence(read(model, given))
+    terms = gaussian.evidence(read(model, given).system)
     assert_logs_close(terms[0], norm.logpdf(Y[0], 0.0, np.sqrt(2.0)), "first step")
     assert_logs_close(terms[1], 0.0, "missing step")

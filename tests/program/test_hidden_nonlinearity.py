@@ -31,7 +31,7 @@ def check(hidden: Hidden) -> bool:
             line = inspect.getsourcelines(operation.function)[1] + 1
             assert f"hidden_operations.py:{line} (`{body}`)" in text, text
         return True
-    system = read(program.model, program.data, program.parameters)
+    system = read(program.model, program.data, program.parameters).system
     assert isinstance(system, LinearGaussian)
     np.testing.assert_allclose(
         float(gaussian.evidence(system).sum()), log_evidence(hidden, program), rtol=1e-8, atol=1e-8

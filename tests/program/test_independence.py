@@ -66,7 +66,7 @@ def HARMLESS(x: Any, on: Any) -> Any:
 )
 def test_a_finite_coupling_that_an_input_switches_on(mix: Callable, sequences: int) -> None:
     data = {"y": Y, "switch": SWITCH}
-    system = read(finite_program(mix), data)
+    system = read(finite_program(mix), data).system
     assert system.structure.sequences == sequences
     assert ("as far as was tried" in repr(system)) == (mix is HARMLESS)
     listed = enumerate_program(finite_program(mix), data, {}, {"z": np.arange(2)})
@@ -75,9 +75,9 @@ def test_a_finite_coupling_that_an_input_switches_on(mix: Callable, sequences: i
 
 def test_a_gaussian_coupling_that_an_input_switches_on() -> None:
     data = {"y": Y, "switch": SWITCH}
-    together = read(gaussian_program(LATE), data)
+    together = read(gaussian_program(LATE), data).system
     assert together.structure.sequences == 0
-    apart = read(gaussian_program(NEVER), data)
+    apart = read(gaussian_program(NEVER), data).system
     assert (apart.structure.sequences, "as far as was tried" in repr(apart)) == (2, False)
 
     def vector(y: Any, switch: Any) -> None:
@@ -90,4 +90,4 @@ def test_a_gaussian_coupling_that_an_input_switches_on() -> None:
 
         scan(step, jnp.zeros(2), (y, switch))
 
-    assert_logs_close(gaussian.evidence(together), gaussian.evidence(read(vector, data)), "log predictive")
+    assert_logs_close(gaussian.evidence(together), gaussian.evidence(read(vector, data).system), "log predictive")

@@ -78,7 +78,7 @@ def of_a_number(y: Any) -> None:
 def test_both_ways_of_writing_it_are_read_alike() -> None:
     """A missing value is carried on: it is a further unknown, whichever way it is found."""
     y = jnp.asarray(Y)
-    one, other = (read(model, {"y": y}, {"s": 1.3}) for model in (by_input, by_time))
+    one, other = (read(model, {"y": y}, {"s": 1.3}).system for model in (by_input, by_time))
     assert "y_unobserved" in repr(other)
     assert_logs_close(gaussian.evidence(other), gaussian.evidence(one), "log predictive")
     densities = [
@@ -106,5 +106,5 @@ def test_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     said = json.loads(capsys.readouterr().out)
     assert not [row["why"] for row in said["checks"] if "failed" in row["why"]]
     result = xr.open_datatree(said["result"], engine="h5netcdf").load()
-    expected = gaussian.evidence(read(by_input, {"y": Y}, {"s": 1.3})).sum()
+    expected = gaussian.evidence(read(by_input, {"y": Y}, {"s": 1.3}).system).sum()
     assert_logs_close(result["engines/exact"].attrs["log_evidence"], float(expected), "log evidence")

@@ -79,8 +79,8 @@ def test_a_step_with_a_loop_is_read_as_without_it(missing: bool) -> None:
     y = np.array([[0.3, 0.5], [1.2, -0.4], [0.7, 0.1]])
     if missing:
         y[1, 0] = np.nan
-    loop = read(program(lambda x, w: weighted(x, 0.0 * x, w)[0]), {"y": y})
-    plain = read(program(lambda x, w: x * w.sum()), {"y": y})
+    loop = read(program(lambda x, w: weighted(x, 0.0 * x, w)[0]), {"y": y}).system
+    plain = read(program(lambda x, w: x * w.sum()), {"y": y}).system
     assert loop.structure.sequences == plain.structure.sequences == 2
     assert_logs_close(gaussian.evidence(loop), gaussian.evidence(plain), "log predictive")
 

@@ -48,7 +48,7 @@ def test_marginalize_is_the_prior_times_the_evidence(name: str, gaps: bool) -> N
     marginal = marginalize(model)
     density = jax.jit(jax.value_and_grad(lambda values: util.log_density(marginal, (), data, values)[0]))
     log_density, gradient = density(values)
-    system = read(model, data, parameters)
+    system = read(model, data, parameters).system
     evidence = (finite if isinstance(system, FiniteState) else gaussian).evidence(system)
     log_prior = sum(priors[site].log_prob(value) for site, value in values.items())
     assert_logs_close(log_density, evidence.sum() + log_prior, "log density")
@@ -66,7 +66,7 @@ def test_marginalize_has_one_factor_with_one_term_for_every_step() -> None:
     program = handlers.substitute(marginalize(two_state_pomdp.model), data=values)
     trace = handlers.trace(handlers.seed(program, 0)).get_trace(observations=SEEN)
     assert {name for name, site in trace.items() if site["type"] == "sample"} == {"T", "O", "log_predictive"}
-    expected = finite.evidence(read(two_state_pomdp.model, {"observations": SEEN}, TRUTH))
+    expected = finite.evidence(read(two_state_pomdp.model, {"observations": SEEN}, TRUTH).system)
     assert_logs_close(trace["log_predictive"]["fn"].log_factor, expected, "log predictive of every step")
 
 
@@ -93,7 +93,7 @@ def test_marginalize_has_a_finite_gradient_where_the_program_has_constant_zeros(
 def test_given_removes_a_parameter_and_its_prior() -> None:
     data = {"observations": SEEN}
     fixed = given(two_state_pomdp.model, {"T": TRUTH["T"]})
-    system = read(fixed, data, {"O": TRUTH["O"]})
+    system = read(fixed, data, {"O": TRUTH["O"]}).system
     assert_probabilities_close(system.transition, TRUTH["T"], "T")
     assert "'T'" not in repr(system)
     trace = handlers.trace(handlers.seed(fixed, 0)).get_trace(**data)
@@ -101,5 +101,5 @@ def test_given_removes_a_parameter_and_its_prior() -> None:
     assert "O" in trace
     all_fixed = given(two_state_pomdp.model, TRUTH)
     log_density, _ = util.log_density(marginalize(all_fixed), (), data, {})
-    whole = read(two_state_pomdp.model, data, TRUTH)
+    whole = read(two_state_pomdp.model, data, TRUTH).system
     assert_logs_close(log_density, finite.evidence(whole).sum(), "log density")

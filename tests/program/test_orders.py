@@ -89,7 +89,7 @@ def test_finite_programs(model: Any, order: str, varying: set[str], gaps: bool, 
     if gaps:
         data["counts"], data["heights"] = COUNTS.astype(float), HEIGHTS.copy()
         data["counts"][[0, 3]] = data["heights"][[3, 4]] = np.nan
-    system = read(model, data, parameters)
+    system = read(model, data, parameters).system
     assert isinstance(system, FiniteState)
     assert (system.structure.order, set(system.structure.varying)) == (order, varying)
     assert system.structure.observed == ("count", "height")
@@ -129,7 +129,7 @@ def test_gaussian_programs_with_a_covariate(order: str, gaps: bool, seed: int) -
     parameters = {"push": np.array([0.3, -2.0, 1.1][seed]), "scale": np.array([1.0, 0.2, 5.0][seed])}
     if gaps:
         data["heights"] = np.where(np.arange(STEPS)[:, None] % 4 == 0, np.nan, HEIGHTS)
-    system = read(model, data, parameters)
+    system = read(model, data, parameters).system
     assert isinstance(system, LinearGaussian)
     assert (system.structure.order, set(system.structure.varying)) == (order, {"b", "R"})
     by_hand = dense.joint(
@@ -185,7 +185,7 @@ def test_two_state_sites_and_two_observed_sites(order: str, known: bool, gaps: b
     model, data = level_and_slope(first, known), {"heights": HEIGHTS + 5.0, "price": PRICE}
     if gaps:
         data["heights"] = np.where(np.array([[1, 0], [0, 0], [1, 1], [0, 1], [0, 0], [0, 0]]), np.nan, data["heights"])
-    system = read(model, data)
+    system = read(model, data).system
     assert isinstance(system, LinearGaussian)
     assert (system.structure.states, system.structure.observed) == (("level", "slope"), ("a", "b"))
     assert (system.structure.order, set(system.structure.varying)) == (order, {"b"})

@@ -54,8 +54,8 @@ def test_a_handler_around_the_scan_is_not_passed_over(name: str) -> None:
 
 
 def test_a_harmless_handler_is() -> None:
-    found = gaussian.evidence(read(handlers.seed(walk, rng_seed=0), {"y": Y}))
-    assert_logs_close(found, gaussian.evidence(read(walk, {"y": Y})), "log predictive")
+    found = gaussian.evidence(read(handlers.seed(walk, rng_seed=0), {"y": Y}).system)
+    assert_logs_close(found, gaussian.evidence(read(walk, {"y": Y}).system), "log predictive")
 
 
 EMISSIONS: dict[str, tuple[Any, np.ndarray]] = {
@@ -94,11 +94,11 @@ def test_every_emission_that_has_a_density(name: str) -> None:
 
         return scan(step, numpyro.sample("s0", dist.Categorical(jnp.array([0.5, 0.5]))), y)[1]
 
-    found = finite.smooth(read(model, {"y": y}))
+    found = finite.smooth(read(model, {"y": y}).system)
     if name == "MultivariateNormal":  # a component that was not seen is integrated out: the marginal is a normal, too
         alone = [dist.Normal(s, 1.0).log_prob(0.1) for s in (0.0, 1.0)]
-        np.testing.assert_allclose(read(model, {"y": y}).log_likelihood[0], alone, rtol=1e-12)
-        np.testing.assert_allclose(read(model, {"y": y}).log_likelihood[2], 0.0)
+        np.testing.assert_allclose(read(model, {"y": y}).system.log_likelihood[0], alone, rtol=1e-12)
+        np.testing.assert_allclose(read(model, {"y": y}).system.log_likelihood[2], 0.0)
         return
     listed = enumerate_program(model, {"y": y}, {}, {"s0": np.arange(2), "s": np.arange(2)})
     assert_logs_close(found.log_predictive, listed.log_predictive, "log predictive")
@@ -117,6 +117,6 @@ def test_a_carry_of_32_bits() -> None:
 
         scan(step, jnp.zeros((), jnp.int32), y)
 
-    exact = finite.smooth(read(model, {"y": Y})).smoothed
-    draws = gibbs(parameters={}, num_samples=3000)(model, {"y": Y}, jax.random.key(0))
+    exact = finite.smooth(read(model, {"y": Y}).system).smoothed
+    draws = gibbs(num_samples=3000)(read(model, {"y": Y}, {}), jax.random.key(0))
     np.testing.assert_allclose(draws["beliefs"]["smoothed"], exact, atol=0.05)

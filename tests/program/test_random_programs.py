@@ -91,7 +91,7 @@ def check_finite(
 ) -> None:
     """Beliefs, evidence and, if asked for, the marginal; the oracle is given `other(data)`."""
     program = finite_program(shape)
-    system = read(program.model, program.data, program.parameters)
+    system = read(program.model, program.data, program.parameters).system
     assert isinstance(system, FiniteState)
     assert (system.structure.order == "emission first") == program.sees_old
     assert system.structure.sequences == program.sequences
@@ -138,7 +138,7 @@ def check_gaussian(
 ) -> None:
     """The same, against the Hessian of the log density."""
     program = gaussian_program(shape)
-    system = read(program.model, program.data, program.parameters)
+    system = read(program.model, program.data, program.parameters).system
     assert isinstance(system, LinearGaussian)
     assert (system.structure.order == "emission first") == program.sees_old
     assert system.structure.sequences == program.sequences

@@ -42,7 +42,7 @@ def constant(T: Any, O: Any, start: Any = (0.5, 0.5)) -> Any:
 
 
 def test_repr_says_what_was_found() -> None:
-    assert repr(read(earthquakes.model, earthquakes.data())).splitlines() == [
+    assert repr(read(earthquakes.model, earthquakes.data()).system).splitlines() == [
         "FiniteState: 3 states, 107 steps, homogeneous",
         "  step         transition, then emission",
         "  state        site 'state', Categorical; first state from 'initial_state'",
@@ -50,7 +50,7 @@ def test_repr_says_what_was_found() -> None:
         "  parameters   'T' (3, 3) Dirichlet, 'rate' (3,) Gamma",
     ]
     gaps = np.where(np.arange(12) == 3, np.nan, VOLUMES)
-    assert repr(read(nile.model, {"observations": gaps}, SCALES)).splitlines() == [
+    assert repr(read(nile.model, {"observations": gaps}, SCALES).system).splitlines() == [
         "LinearGaussian: 1 dimensions, 1 observed, 12 steps, homogeneous",
         "  step         emission, then transition",
         "  state        site 'level', Normal; first state from 'initial_level'",
@@ -58,7 +58,7 @@ def test_repr_says_what_was_found() -> None:
         "  parameters   'level_scale' () HalfNormal, 'observation_scale' () HalfNormal",
     ]
     actions = np.array([0, 0, 1, 0, 2, 0])
-    assert "driven by its inputs" in repr(read(tiger.model, {"observations": SEEN, "actions": actions}))
+    assert "driven by its inputs" in repr(read(tiger.model, {"observations": SEEN, "actions": actions}).system)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_vector_with_dependent_components_that_is_missing_in_part() -> None:
         R=[R] * 5,
         emission_first=False,
     )
-    found = read(walk, {"observations": partly})
+    found = read(walk, {"observations": partly}).system
     assert isinstance(found, LinearGaussian)
     assert_gaussian_beliefs(found, dense.posterior(by_hand, partly, dim_x=2, emission_first=False))
     with pytest.raises(DataError, match=r"'seen' at time step 2 .* all or none may be missing"):
@@ -164,7 +164,7 @@ def test_constants_of_the_program_that_do_not_sum_to_one(model: Any, message: st
 
 
 def test_zeros_in_the_program_stay_zeros() -> None:
-    system = read(constant(np.eye(2), [[1.0, 0.0], [0.5, 0.5]]), {"observations": SEEN})
+    system = read(constant(np.eye(2), [[1.0, 0.0], [0.5, 0.5]]), {"observations": SEEN}).system
     assert isinstance(system, FiniteState)
     np.testing.assert_array_equal(system.transition, np.eye(2))
     np.testing.assert_array_equal(np.isneginf(system.log_likelihood), [[y == 1, False] for y in SEEN])
@@ -174,7 +174,7 @@ def test_zeros_in_the_program_stay_zeros() -> None:
 
 
 def test_an_impossible_observation_in_a_program() -> None:
-    system = read(constant([[0.0, 1.0], [0.0, 1.0]], np.eye(2)), {"observations": np.array([1, 1, 0, 1])})
+    system = read(constant([[0.0, 1.0], [0.0, 1.0]], np.eye(2)), {"observations": np.array([1, 1, 0, 1])}).system
     assert isinstance(system, FiniteState)
     log_predictive = finite.evidence(system)
     assert log_predictive.sum() == -np.inf
@@ -182,24 +182,24 @@ def test_an_impossible_observation_in_a_program() -> None:
 
 
 def test_missing_observations_of_every_kind_are_left_out() -> None:
-    whole = read(two_state_pomdp.model, {"observations": SEEN}, TRUTH)
+    whole = read(two_state_pomdp.model, {"observations": SEEN}, TRUTH).system
     gaps = np.where(np.isin(np.arange(6), [0, 4]), np.nan, SEEN)
     for given_as in (gaps, gaps.astype(np.float32), jnp.asarray(gaps)):
-        system = read(two_state_pomdp.model, {"observations": given_as}, TRUTH)
+        system = read(two_state_pomdp.model, {"observations": given_as}, TRUTH).system
         assert isinstance(system, FiniteState)
         expected = np.where(np.isnan(gaps)[:, None], 0.0, whole.log_likelihood)
         np.testing.assert_array_equal(system.log_likelihood, expected)
-    nothing = read(two_state_pomdp.model, {"observations": np.full(6, np.nan)}, TRUTH)
+    nothing = read(two_state_pomdp.model, {"observations": np.full(6, np.nan)}, TRUTH).system
     assert nothing.log_likelihood.sum() == 0.0
     series = np.where(np.arange(12) % 5 == 0, np.nan, VOLUMES)
-    kalman = read(nile.model, {"observations": series}, SCALES)
+    kalman = read(nile.model, {"observations": series}, SCALES).system
     np.testing.assert_array_equal(kalman.observations[:, 0], series)
 
 
 def test_parameters_are_random_if_none_are_given_and_stay_in_their_support() -> None:
-    system = read(two_state_pomdp.model, {"observations": SEEN})
+    system = read(two_state_pomdp.model, {"observations": SEEN}).system
     np.testing.assert_allclose(system.transition.sum(axis=-1), 1.0)
-    assert np.linalg.eigvalsh(read(tracker.model, {"observations": np.ones((4, 2))}).Q).min() > 0
+    assert np.linalg.eigvalsh(read(tracker.model, {"observations": np.ones((4, 2))}).system.Q).min() > 0
 
 
 def test_values_given_by_numpyro_handlers_are_seen() -> None:
@@ -213,11 +213,11 @@ def test_values_given_by_numpyro_handlers_are_seen() -> None:
 
         scan(step, numpyro.sample("first", dist.Categorical(jnp.array([0.5, 0.5]))), None, length=6)
 
-    expected = read(two_state_pomdp.model, {"observations": SEEN}, TRUTH)
-    by_condition = read(handlers.condition(model, data={"seen": SEEN}), {}, {"T": TRUTH["T"]})
+    expected = read(two_state_pomdp.model, {"observations": SEEN}, TRUTH).system
+    by_condition = read(handlers.condition(model, data={"seen": SEEN}), {}, {"T": TRUTH["T"]}).system
     np.testing.assert_array_equal(by_condition.log_likelihood, expected.log_likelihood)
     everything = {"seen": jnp.asarray(SEEN), "T": jnp.asarray(TRUTH["T"])}
-    np.testing.assert_array_equal(read(handlers.condition(model, data=everything)).transition, TRUTH["T"])
+    np.testing.assert_array_equal(read(handlers.condition(model, data=everything)).system.transition, TRUTH["T"])
     with pytest.raises(DataError, match=r"values given for site 'seen' have shape \(5,\), expected .* length 6"):
         read(handlers.condition(model, data={"seen": SEEN[:5]}))
 
@@ -233,4 +233,4 @@ def test_numpy_data_reach_the_step_as_jax_arrays() -> None:
 
         scan(step, 0.0, observations)
 
-    assert isinstance(read(model, {"observations": VOLUMES}), LinearGaussian)
+    assert isinstance(read(model, {"observations": VOLUMES}).system, LinearGaussian)

@@ -56,7 +56,7 @@ def hidden(transition: Callable, emission: Callable, y: Any, push: Any) -> Finit
 
         scan(step, numpyro.sample("first", dist.Categorical(jnp.asarray(START))), (y, push))
 
-    system = read(model, {"y": y, "push": push})
+    system = read(model, {"y": y, "push": push}).system
     assert isinstance(system, FiniteState)
     return system
 
@@ -138,7 +138,7 @@ def vectors(y: Any) -> None:
 
 
 def read_gaussian(model: Callable, **data: Any) -> gaussian.SmoothedBeliefs:
-    system = read(model, data)
+    system = read(model, data).system
     assert isinstance(system, LinearGaussian)
     return gaussian.smooth(system)
 

@@ -289,6 +289,6 @@ def test_a_dependence_that_is_not_on_the_state_is_no_bend() -> None:
 
         scan(step, 0.0, (y, u))
 
-    system = read(model, {"y": Y, "u": np.linspace(-1.0, 1.0, 4)})
+    system = read(model, {"y": Y, "u": np.linspace(-1.0, 1.0, 4)}).system
     assert system.structure.varying == frozenset("AbQdR")
     assert jax.tree.all(jax.tree.map(lambda leaf: bool(jnp.isfinite(leaf).all()), system))

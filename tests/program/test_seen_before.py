@@ -54,8 +54,8 @@ def test_a_gaussian_first_state_that_was_observed() -> None:
 
     precision = 0.25 + 4.0
     updated = dist.Normal(4.0 * 1.3 / precision, precision**-0.5)
-    found = gaussian.smooth(read(gaussian_program(observed), {"y": Y}))
-    expected = gaussian.smooth(read(gaussian_program(lambda: numpyro.sample("x0", updated)), {"y": Y}))
+    found = gaussian.smooth(read(gaussian_program(observed), {"y": Y}).system)
+    expected = gaussian.smooth(read(gaussian_program(lambda: numpyro.sample("x0", updated)), {"y": Y}).system)
     assert_logs_close(found.log_evidence, expected.log_evidence + norm.logpdf(1.3, 0.0, 4.25**0.5), "log evidence")
     assert_means_close(found.smoothed, expected.smoothed, expected.smoothed_covariance, "smoothed")
     density, _ = log_density(marginalize(gaussian_program(observed)), (), {"y": Y}, {})
@@ -73,8 +73,8 @@ def test_a_finite_first_state_that_was_observed(seen: int) -> None:
 
     joint = prior * likelihood[:, seen]
     updated = dist.Categorical(jnp.asarray(joint / joint.sum()))
-    found = finite.smooth(read(finite_program(observed), {"y": Y}))
-    expected = finite.smooth(read(finite_program(lambda: numpyro.sample("s0", updated)), {"y": Y}))
+    found = finite.smooth(read(finite_program(observed), {"y": Y}).system)
+    expected = finite.smooth(read(finite_program(lambda: numpyro.sample("s0", updated)), {"y": Y}).system)
     assert_logs_close(found.log_evidence, expected.log_evidence + np.log(joint.sum()), "log evidence")
     assert_probabilities_close(found.smoothed, expected.smoothed, "smoothed")
     density, _ = log_density(marginalize(finite_program(observed)), (), {"y": Y}, {})
@@ -94,7 +94,7 @@ def test_a_start_that_the_step_looks_at_is_a_parameter() -> None:
 
         scan(step, mean, y)
 
-    system = read(model, {"y": Y}, {"mean": 2.0})
+    system = read(model, {"y": Y}, {"mean": 2.0}).system
     assert (system.structure.initials, float(system.initial_mean[0])) == ((), 2.0)
     np.testing.assert_allclose(system.b, 1.0)
 
@@ -112,6 +112,6 @@ def test_the_same_array_may_start_two_leaves() -> None:
         start = numpyro.sample("s0", dist.Categorical(jnp.array([0.3, 0.7])))
         scan(step, (start, start), y)
 
-    system = read(model, {"y": Y})
+    system = read(model, {"y": Y}).system
     assert system.structure.labels == ((0, 0), (0, 1), (1, 0), (1, 1))
     assert_probabilities_close(system.initial, [0.3, 0.0, 0.0, 0.7], "initial")

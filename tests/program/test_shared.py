@@ -115,7 +115,7 @@ def test_finite(way: str) -> None:
     at, size = latent_values(model)
     paths = jnp.array(list(itertools.product((0, 1), repeat=size)))
     expected = jax.scipy.special.logsumexp(jax.vmap(at)(paths))
-    assert read(model, {"y": Y}).structure.sequences == WAYS[way][1]
+    assert read(model, {"y": Y}).system.structure.sequences == WAYS[way][1]
     assert_logs_close(log_density(marginalize(model), (), {"y": Y}, {})[0], expected, "log evidence")
 
 
@@ -131,5 +131,5 @@ def test_gaussian(way: str) -> None:
     value, slope, precision = at(zero), jax.grad(at)(zero), -jax.hessian(at)(zero)
     expected = value + 0.5 * slope @ jnp.linalg.solve(precision, slope)
     expected += 0.5 * (size * jnp.log(2 * jnp.pi) - jnp.linalg.slogdet(precision)[1])
-    assert read(model, {"y": Y}).structure.sequences == WAYS[way][1]
+    assert read(model, {"y": Y}).system.structure.sequences == WAYS[way][1]
     assert_logs_close(log_density(marginalize(model), (), {"y": Y}, {})[0], expected, "log evidence")

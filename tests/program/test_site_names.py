@@ -60,10 +60,10 @@ def around(y: Any = None) -> None:
     [(inside, "width.scale", "river.level"), (around, "outer.inner.scale", "outer.inner.level")],
 )
 def test_a_scope_changes_names_only(model: Any, scale: str, state: str) -> None:
-    expected = float(gaussian.evidence(read(plain, DATA, {"scale": 0.7})).sum())
+    expected = float(gaussian.evidence(read(plain, DATA, {"scale": 0.7}).system).sum())
     program = with_dotted_sites(model)
     assert inspect.signature(program) == inspect.signature(model)
-    system = read(program, DATA, {scale: 0.7})
+    system = read(program, DATA, {scale: 0.7}).system
     assert float(gaussian.evidence(system).sum()) == pytest.approx(expected, rel=1e-12)
     assert system.structure.states == (state,)
     with handlers.trace() as trace, handlers.seed(rng_seed=0):
@@ -74,7 +74,7 @@ def test_a_scope_changes_names_only(model: Any, scale: str, state: str) -> None:
 
 
 def test_an_engine_takes_a_program_with_slashes(tmp_path: Path) -> None:
-    result = exact_engine(parameters={"width/scale": 0.7})(inside, DATA, jax.random.key(0))
+    result = exact_engine()(read(inside, DATA, {"width/scale": 0.7}), jax.random.key(0))
     assert result["observed_data"]["river.flow"].dims == ("time",)
     result.to_netcdf(tmp_path / "result.nc", engine="h5netcdf")
     again = xr.open_datatree(tmp_path / "result.nc", engine="h5netcdf").load()
@@ -116,7 +116,7 @@ def test_the_step_still_depends_on_the_program(tmp_path: Path) -> None:
     """A scope is no way to lose a dependence: other data, other evidence."""
     program = with_dotted_sites(around)
     evidence = [
-        float(gaussian.evidence(read(program, {"y": jnp.asarray(y)}, {"outer.inner.scale": 0.7})).sum())
+        float(gaussian.evidence(read(program, {"y": jnp.asarray(y)}, {"outer.inner.scale": 0.7}).system).sum())
         for y in (np.zeros(3), np.ones(3))
     ]
     assert evidence[0] != evidence[1]

@@ -82,7 +82,7 @@ def test_a_fraction_in_the_step(observe: Callable, gap: float) -> None:
 
 def test_the_particle_filter_refuses_it_too() -> None:
     with pytest.raises(DataError, match=r"'y' at time step 2 .* is 1.7: expected a whole number"):
-        smc(parameters={})(chain(category), {"y": BROKEN}, jax.random.key(0))
+        smc()(read(chain(category), {"y": BROKEN}, {}, exactly=False), jax.random.key(0))
 
 
 def test_a_fraction_after_the_scan() -> None:

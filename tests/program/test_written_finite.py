@@ -41,7 +41,7 @@ def parameters_of(written: Written, seed: int) -> dict[str, Any]:
 def test_beliefs_and_evidence(name: str) -> None:
     written = WRITTEN[name]
     parameters = parameters_of(written, 1)
-    system = read(written.model, written.data, parameters)
+    system = read(written.model, written.data, parameters).system
     assert isinstance(system, FiniteState)
     listed = enumerate_program(
         written.model, written.data, parameters, written.latents, sequence_axis=written.sequences

@@ -35,7 +35,7 @@ def parameters_of(written: Written, seed: int) -> dict[str, Any]:
 def test_beliefs_and_evidence(name: str) -> None:
     written = WRITTEN[name]
     parameters = parameters_of(written, 1)
-    system = read(written.model, written.data, parameters)
+    system = read(written.model, written.data, parameters).system
     assert isinstance(system, LinearGaussian)
     assert (system.structure.order, system.structure.sequences) == (written.order, written.sequences)
     expected = solve_program(written.model, written.data, parameters, written.latents)
@@ -124,9 +124,9 @@ def test_an_infinite_variance_is_a_flat_start(infinite: bool) -> None:
         return model
 
     data = {"y": WRITTEN["diffuse level"].data["y"]}
-    flat = gaussian.smooth(read(program(dist.ImproperUniform(dist.constraints.real, (), ())), data))
+    flat = gaussian.smooth(read(program(dist.ImproperUniform(dist.constraints.real, (), ())), data).system)
     wide = 1e4
-    other = gaussian.smooth(read(program(dist.Normal(0.0, jnp.inf if infinite else wide)), data))
+    other = gaussian.smooth(read(program(dist.Normal(0.0, jnp.inf if infinite else wide)), data).system)
     constant = 0.0 if infinite else 0.5 * np.log(2 * np.pi * wide**2)
     rtol = 1e-12 if infinite else 1e-7
     np.testing.assert_allclose(other.log_evidence + constant, flat.log_evidence, rtol=rtol)

@@ -1,24 +1,21 @@
-"""What can the latent sites of a finite program be, step by step?  For samplers that set them and ask for the log density."""
+"""Joint values of the latent sites of a finite program, step by step, for samplers that set them and ask for the log density."""
 
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from numpyro import handlers
 
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.finite.state_table import Listed, listed_sites
-from ppl_worldmodel.program.intercept import Beginning, Intercept
+from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.jaxprs.dependence import dependence
-from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.missing.masking import Gaps
-from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.read import Plan, system_of
+from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.sites import Scan, is_delta
 from ppl_worldmodel.program.step import Step, take_apart
+from ppl_worldmodel.program.system import system_of
 
 
 class Layout(NamedTuple):
@@ -45,25 +42,20 @@ class Layout(NamedTuple):
         return jnp.asarray(values)[number].reshape(*self.batch.shape, *values.shape[1:])
 
 
-def layout(model: Callable, data: Mapping[str, Any], parameters: Mapping[str, Any], plan: Plan) -> Layout:
-    """The layout of a finite program's latent sites."""
-    program = given(masking.observed_in(model, data, plan.gaps), parameters)
+def layout(reading: Reading) -> Layout:
+    """The layout of a finite program's latent sites, at the given values of its parameters."""
     found: list[Layout] = []
 
-    def on_scan(scan: Scan, beginning: Beginning) -> None:
+    def look(scan: Scan, beginning: Beginning) -> None:
         step = take_apart(scan, beginning)
-        _, batch, table = system_of(step, beginning, plan)
+        _, batch, table = system_of(step, beginning, reading.plan)
         assert table is not None
         drawn = {name: site for name, site in beginning.sites.items() if not is_delta(site.fn)}
         starts = listed_sites(drawn, batch) if table.starts is None else table.starts[0]
         memory = min(_memory(step), scan.length)
-        found.append(Layout(batch, starts, table.outcomes, memory, plan.gaps))
+        found.append(Layout(batch, starts, table.outcomes, memory, reading.plan.gaps))
 
-    def run() -> None:
-        with handlers.block():
-            Intercept(program, plan.start, on_scan)(**data)
-
-    jax.eval_shape(run)
+    jax.eval_shape(lambda: reading.visit(look, reading.values))
     return found[0]
 
 

@@ -16,8 +16,8 @@ from ppl_worldmodel.program.finite.support import listed_support
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.jaxprs.dependence import dependence
 from ppl_worldmodel.program.likelihood import log_density, probabilities, probability
-from ppl_worldmodel.program.sites import Sample, is_delta
-from ppl_worldmodel.program.step import Step, kind
+from ppl_worldmodel.program.sites import Sample, is_delta, kind
+from ppl_worldmodel.program.step import Step
 
 
 def read_finite(step: Step, beginning: Beginning, batch: Batch, table: Table) -> FiniteState:

@@ -30,8 +30,8 @@ from ppl_worldmodel.program.gaussian.moments import (
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.jaxprs.dependence import taken_down
 from ppl_worldmodel.program.jaxprs.separation import Through
-from ppl_worldmodel.program.sites import bare
-from ppl_worldmodel.program.step import Step, kind
+from ppl_worldmodel.program.sites import bare, kind
+from ppl_worldmodel.program.step import Step
 
 NAMES = ("A", "b", "Q", "C", "d", "R")
 

@@ -19,8 +19,8 @@ from jaxtyping import Array
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.likelihood import log_density, unmasked
-from ppl_worldmodel.program.sites import Sample, bare
-from ppl_worldmodel.program.step import Step, kind
+from ppl_worldmodel.program.sites import Sample, bare, kind
+from ppl_worldmodel.program.step import Step
 
 
 class Moments(NamedTuple):

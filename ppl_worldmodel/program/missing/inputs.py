@@ -21,8 +21,7 @@ def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
     }
     if not holes:
         return
-    filled = {name: _filled(value) if name in holes else value for name, value in data.items()}
-    observed = observed_arguments(model, filled)
+    observed = observed_arguments(model, data)
     for name, where in holes.items():
         if name not in observed:
             raise DataError(
@@ -34,6 +33,7 @@ def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
 
 def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
     """Names of the arguments that the values of the observed sites, before, in and after the scan, are computed from."""
+    data = {name: _filled(value) if _floats(value) and np.isnan(value).any() else value for name, value in data.items()}
     names = [name for name, value in data.items() if isinstance(value, (np.ndarray, jax.Array))]
     others = {name: value for name, value in data.items() if name not in names}
 

@@ -21,7 +21,7 @@ from ppl_worldmodel.program.jaxprs.entry_dependence import MOVED, Entries
 from ppl_worldmodel.program.missing.masking import NO_GAPS, Gaps, Unknown, has_gaps
 from ppl_worldmodel.program.missing.observations import Hand, Look, Seen, first, is_observed, look_at, scanned
 from ppl_worldmodel.program.sites import Sample, run_step
-from ppl_worldmodel.program.step import kind as law_of
+from ppl_worldmodel.program.sites import kind as law_of
 
 Tag = tuple[str, Any]
 

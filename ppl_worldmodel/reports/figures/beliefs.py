@@ -1,8 +1,8 @@
-"""What does each engine believe over time?  One engine against its reference in a panel; filtered and smoothed never share one.
+"""Figure of beliefs over time: one engine against its reference in a panel; filtered and smoothed never share one.
 
 The reference is broad and pale, the engine thin and coloured on top, so that agreement is a thin line inside a broad one. Finite
-states: probabilities (two states: of the second one; several parts: of each part). Gaussian states: means with 90 % bands, a
-panel a dimension. Of several series those that differ most.
+states: probabilities (two states: of the second one; several parts: of each part). Gaussian states: means with 90 % bands, one
+panel for each dimension. Of several series, those that differ most are drawn.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Are the ranks uniform?  Their distribution minus the uniform one, with ArviZ's simultaneous bands, a panel a quantity."""
+"""Calibration plot: the ECDF of the ranks minus the uniform one, with ArviZ's simultaneous bands, one panel a quantity."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How far apart are the models, and when did they part?  ArviZ's comparison plot, and the differences summed over time."""
+"""Comparison plots: how far each model is behind the best, by ArviZ, and score differences summed over time."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,7 @@ MOST_LINES = 6
 
 
 def standing(scores: xr.Dataset) -> list[Picture]:
-    """What every model lacks to the best one: in leave-future-out score, and in log evidence."""
+    """How far every model is behind the best one: in leave-future-out score, and in log evidence."""
     foretold = _lacking(
         scores["model"].values,
         scores["behind"].values,
@@ -68,7 +68,7 @@ def _lacking(names: np.ndarray, lacks: np.ndarray, errors: np.ndarray, what: str
 
 
 def over_time(pointwise: xr.Dataset) -> Picture | None:
-    """What each model lost to the best one, summed from the first step that is scored; None if there is one model."""
+    """Score differences of each model to the best one, summed from the first scored step; None if there is one model."""
     names, scores = [str(name) for name in pointwise["model"].values], pointwise["lfo"].values
     if len(names) < 2:
         return None
@@ -89,6 +89,6 @@ def over_time(pointwise: xr.Dataset) -> Picture | None:
         axes.legend(loc="best")
         return picture(
             figure,
-            f"Sum of the score differences to {names[0]} up to each step: where a line falls, {names[0]} foretold better; a jump "
+            f"Sum of the score differences to {names[0]} up to each step: where a line falls, {names[0]} predicted better; a jump "
             "is a single observation that decides.",
         )

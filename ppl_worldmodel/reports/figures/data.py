@@ -1,4 +1,4 @@
-"""What was observed, and what was given?  Every series over time: counts as stems, categories as strokes, else points."""
+"""Figure of the data: observed and given series over time; counts as stems, categories as strokes, others as points."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ INK = "#444444"
 
 
 class Fixed(NamedTuple):
-    """An input that is no series."""
+    """An input that is not a time series."""
 
     name: str
     shape: str
@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
 
 def data_figure(dataset: xr.Dataset, name: str, first: Sequence[int] = ()) -> Picture | None:
-    """One variable of observed_data or constant_data over time, a panel a column; None for what is no series.
+    """One variable of observed_data or constant_data over time, one panel a column; None for what is not a time series.
 
     first   which of several series come first, before the others in their order
     """
@@ -89,7 +89,7 @@ def _entry(values: xr.DataArray, label: str, axes: Sequence[str], at: Sequence[i
 
 
 def fixed(dataset: xr.Dataset) -> list[Fixed]:
-    """The inputs that are no series over time."""
+    """The inputs that are not time series."""
     found = []
     for name, values in dataset.data_vars.items():
         if not _is_series(values):
@@ -105,7 +105,7 @@ def _is_series(values: xr.DataArray) -> bool:
 
 
 def _draw(panel: Axes, time: np.ndarray, series: np.ndarray, alike: np.ndarray) -> None:
-    """One column; how is decided by `alike`."""
+    """Draw one column, in the way that `alike` decides."""
     have = np.isfinite(series)
     categories, known = _categories(alike), alike[np.isfinite(alike)]
     if categories.size:
@@ -125,7 +125,7 @@ def _draw(panel: Axes, time: np.ndarray, series: np.ndarray, alike: np.ndarray) 
 
 
 def _is_whole(series: np.ndarray) -> bool:
-    """A series of counts with gaps is one of floats, so that its type does not tell."""
+    """Are all values whole numbers? The type does not tell: counts with gaps are floats."""
     have = series[np.isfinite(series)]
     return have.size > 0 and bool(np.all(have == np.round(have)))
 

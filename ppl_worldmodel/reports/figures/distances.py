@@ -1,7 +1,7 @@
-"""Where do beliefs differ?  The distance of each engine from its reference at every time step, against tolerance and noise.
+"""Figure of distances: how far each engine's beliefs are from its reference over time, against tolerance and noise.
 
-Also drawn is the upper 95 % limit of every distance, whose largest decides between `agrees` and `undecided`. Of several series
-the largest at each time step is drawn.
+The upper 95 % limit of every distance is drawn, too; the largest of them decides between `agrees` and `undecided`. Of several
+series the largest at each time step is drawn.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ FAR = 20.0  # a distance of so many tolerances calls for a logarithmic axis
 
 
 class Line(NamedTuple):
-    """What is drawn of some distances: of all series the largest at each time step, each (step,)."""
+    """The curves that are drawn: the largest values of all series at each time step, each (step,)."""
 
     step: np.ndarray
     distance: np.ndarray
@@ -92,7 +92,7 @@ def line(found: Distances) -> Line:
 
 
 def worst_series(findings: tuple[Finding, ...], engines: Mapping[str, xr.DataTree]) -> list[int]:
-    """Of several series all that were compared, those first whose smoothed beliefs (else filtered ones) are furthest off."""
+    """All series that were compared, those first whose smoothed beliefs (else filtered ones) are furthest off."""
     for kind in reversed(KINDS):
         for _, found in sorted(_rows(kind, findings, engines), key=lambda row: -row[1].distance.max()):
             return found.worst_series
@@ -118,7 +118,7 @@ def _scale(axes: list[Axes], rows: Rows) -> bool:
     """
     tolerance = max(finding.tolerance for finding, _ in rows)
     uppers = [found.upper[np.isfinite(found.upper)].max(initial=finding.tolerance) for finding, found in rows]
-    top = 1.1 * max(float(upper) for upper in uppers)  # what is infinitely far off has no place on any axis
+    top = 1.1 * max(float(upper) for upper in uppers)  # an infinite distance fits on no axis
     far = top > FAR * tolerance
     for panel in axes:
         if far:

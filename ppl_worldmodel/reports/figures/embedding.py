@@ -1,4 +1,4 @@
-"""How does a figure get into the page?  Lines as inline SVG, dense figures as webp in a data URI; nothing is loaded from elsewhere.
+"""Embedding of figures in a page: inline SVG, or webp in a data URI if dense; nothing is loaded from elsewhere.
 
 Figures are drawn on their own canvas, without pyplot: whatever a notebook has open stays as it is.
 """
@@ -53,7 +53,7 @@ STYLE: dict[str, Any] = {
 
 
 class Picture(NamedTuple):
-    """A figure as it stands in the page: its markup, and a caption that says what is to be seen."""
+    """A figure as it stands in the page: its markup, and a caption that says what it shows."""
 
     html: Markup
     caption: str

@@ -1,4 +1,4 @@
-"""What was learned?  ArviZ's forest of every parameter, all engines side by side, with the truth where it is known."""
+"""Forest plot, by ArviZ, of every learned parameter: all engines side by side, with the truth where it is known."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -77,7 +77,7 @@ def forest(name: str, draws: Mapping[str, np.ndarray], look: Mapping[str, Look],
 
 
 def _in_a_row(values: Mapping[str, np.ndarray], length: int) -> xr.DataTree:
-    """All draws in a row, of one length for all engines, as ArviZ needs it: NaN where an engine has fewer."""
+    """All draws in one vector, of one length for all engines, as ArviZ needs it: NaN where an engine has fewer."""
     rows = {
         label: ("sample", np.append(np.ravel(draws), np.full(length - draws.size, np.nan)))
         for label, draws in list(values.items())[:MOST]

@@ -1,4 +1,4 @@
-"""Which parts of a belief are drawn?  Of a state of several parts the marginal of each first; of several series the worst few."""
+"""Panels of a figure of beliefs: of a state of several parts the marginal of each first; of several series the worst few."""
 
 from typing import NamedTuple
 
@@ -22,12 +22,12 @@ class Panel(NamedTuple):
     title: str = ""
 
     def values(self, beliefs: xr.Dataset, name: str) -> np.ndarray:
-        """Of each time step, (time,)."""
+        """The curve at each time step, (time,)."""
         used = self.weights != 0  # what is not used may be undetermined
         return self._of_series(beliefs[name])[:, used] @ self.weights[used]
 
     def variances(self, beliefs: xr.Dataset, name: str) -> np.ndarray:
-        """Of a coordinate whose covariances are called so, (time,)."""
+        """Its variance at each time step, (time,), from the covariances `name`."""
         used = self.weights != 0
         covariance = self._of_series(beliefs[name])[:, used][:, :, used]
         return np.einsum("i,tij,j->t", self.weights[used], covariance, self.weights[used])
@@ -41,7 +41,7 @@ def panels(
 ) -> tuple[list[Panel], str]:
     """The panels of one figure, and a sentence that says which they are where not everything is shown.
 
-    other  beliefs of the same shape, `found` the distances from them: what is furthest off is shown first, None: what comes first
+    other  beliefs of the same shape, `found` the distances from them: the furthest curves are shown; None: the first ones
     """
     several = series_names(beliefs)
     most = MOST_ROWS if several else MOST_PANELS
@@ -71,7 +71,7 @@ def state_at(kind: str, beliefs: xr.Dataset, other: xr.Dataset, found: Distances
 
 
 def _curves(beliefs: xr.Dataset, axis: str, most: int) -> tuple[list[Panel], str]:
-    """Everything that there is to draw of one series, and what is left out of that."""
+    """All curves of one series, and a sentence that says what is left out."""
     names, size = state_labels(beliefs, axis), beliefs.sizes[axis]
     one = np.eye(size)
     if axis != "state":

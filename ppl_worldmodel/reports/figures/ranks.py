@@ -1,4 +1,4 @@
-"""Do the chains of an engine draw from one distribution?  ArviZ's rank plot of every entry of a parameter."""
+"""Rank plot, by ArviZ, of every entry of a parameter: chains that draw from one distribution have uniform ranks."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,7 +14,7 @@ MOST = 18
 
 
 def ranks(name: str, draws: np.ndarray, look: Look, rhat: float) -> Picture:
-    """Differences between the distribution of each chain's ranks and the uniform, a line a chain.
+    """Differences between the distribution of each chain's ranks and the uniform, one line a chain.
 
     draws   of one parameter, with the leading axes (chain, draw)
     rhat    the largest R-hat of its entries, for the caption
@@ -25,7 +25,7 @@ def ranks(name: str, draws: np.ndarray, look: Look, rhat: float) -> Picture:
     columns = 2 if len(chosen) in (2, 4) else min(len(chosen), 3)
     height = 0.5 + 1.3 * -(-len(chosen) // columns)
     with style(), plt.ioff():
-        # ArviZ's test of uniformity wants independent draws: of good chains with autocorrelation 0.6 it rejects two in five at
+        # ArviZ's test of uniformity needs independent draws: of good chains with autocorrelation 0.6 it rejects two in five at
         # the level of 1 %, and one in forty once they are thinned.
         collection = plot_rank(
             xr.DataTree.from_dict({"posterior": xr.Dataset(chosen, coords)}),
@@ -42,9 +42,9 @@ def ranks(name: str, draws: np.ndarray, look: Look, rhat: float) -> Picture:
         figure.supxlabel("fractional rank among all chains", fontsize=8)
         figure.supylabel("ECDF minus uniform", fontsize=8)
         caption = (
-            f"{name}: ranks of {look.name}'s {draws.shape[0]} chains (thinned to nearly independent draws), a shade a chain; "
+            f"{name}: ranks of {look.name}'s {draws.shape[0]} chains (thinned to nearly independent draws), one shade a chain; "
             f"the largest R-hat is {rhat:.3f}. Chains that agree stay near zero. p: ArviZ's test of each entry alone, which is "
-            "no finding."
+            "not a finding."
         )
         caption += f" The first {MOST} of {len(every)} entries are shown." if len(every) > MOST else ""
         return picture(figure, caption, dense=True)

@@ -1,7 +1,7 @@
-"""What was learned of a matrix, and how far is it from the truth?  Maps of T and O, cell by cell: true, learned, difference.
+"""Heat maps of a parameter such as T or O, cell by cell: true, learned, difference.
 
-Both colour maps are even to the eye: the sequential one is cividis (Nunez, Anderton & Renslow 2018, PLoS ONE 13), the same to the
-colour-blind; the one of differences is that of Moreland (2009, Advances in Visual Computing 5876), grey at zero.
+Both colour maps are perceptually even. The sequential one is cividis (Nunez, Anderton & Renslow 2018, PLoS ONE 13), which looks the
+same to the colour-blind; that of differences is the one of Moreland (2009, Advances in Visual Computing 5876), grey at zero.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def heat_map(
     truth: Any = None,
     labels: Labels | None = None,
 ) -> Picture:
-    """A parameter as a map: posterior mean with 90 % intervals, beside the truth and the difference where a truth is known.
+    """A parameter as a heat map: posterior mean with 90 % intervals, beside the truth and the difference where a truth is known.
 
     draws   shape: (action, row, column), each action with panels of its own; (row, column); or a vector, a map of one row
     labels  of rows and columns; None: their numbers
@@ -177,7 +177,7 @@ def _signed(value: float) -> str:
 
 
 def _caption(name: str, full: tuple[int, ...], axes: int, known: bool, scale: Normalize) -> str:
-    """What is to be seen."""
+    """What the figure shows."""
     told = f"{name}: {'true values, posterior means and their difference' if known else 'posterior means'}"
     told += ", one cell for each entry" if axes == 1 else "; rows: the first index, columns: the second"
     if axes == 3:

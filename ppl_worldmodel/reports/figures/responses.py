@@ -1,4 +1,4 @@
-"""What do linear-Gaussian models say whatever the coordinates of their states? Answers to a surprise, and spectra, side by side."""
+"""Impulse responses and spectra of linear-Gaussian models, which do not depend on state coordinates, side by side."""
 
 from collections.abc import Mapping
 
@@ -53,7 +53,7 @@ def responses(tables: Mapping[str, xr.Dataset]) -> Picture | None:
         for row in range(components):
             of = f", component {row}" if components > 1 else ""
             grid[row, 0].axhline(0.0, color=GREY, linewidth=0.8)
-            grid[row, 0].set(xlabel="steps after a surprise", ylabel=f"answer{of}")
+            grid[row, 0].set(xlabel="steps after an innovation", ylabel=f"response{of}")
             grid[row, 0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
             grid[row, 1].set(xlabel="radians a step", ylabel=f"spectrum{of}", yscale="log")
             grid[row, 1].yaxis.set_major_formatter(FuncFormatter(_power))
@@ -61,18 +61,18 @@ def responses(tables: Mapping[str, xr.Dataset]) -> Picture | None:
         next(axes for axes in grid.flat if axes.get_legend_handles_labels()[1]).legend(loc="best")
         return picture(
             figure,
-            "What no choice of coordinates touches. Left: by how much a surprise of one moves the expected observations after it. "
+            "Both do not depend on state coordinates. Left: how much an innovation of one moves the expected later observations. "
             "Right: the spectrum of the observations. Lines: posterior means; bands: 90 % intervals.",
         )
 
 
 def _power(value: float, _: int | None = None) -> str:
-    """A power of ten, without the mathematics of matplotlib, which the house style leaves off."""
+    """A power of ten, without the mathematics of matplotlib, which the house style turns off."""
     return f"10{str(round(np.log10(value))).translate(SUPERSCRIPTS)}"
 
 
 def _own(values: xr.DataArray) -> xr.DataArray:
-    """Of several series the first, and of a response how a component answers to a surprise of its own."""
+    """Of several series the first, and of a response that of each component to its own innovation."""
     if "sequence" in values.dims:
         values = values.isel(sequence=0)
     if "dim_y_bis" not in values.dims:

@@ -1,4 +1,4 @@
-"""How is an engine called and drawn?  One name, colour and marker for each, on the whole page.
+"""Styles of engines: one name, colour and marker for each, on the whole page.
 
 The colours are after Okabe and Ito (2008), "Color universal design", and told apart by the colour-blind; each engine has a
 marker of its own as well.

@@ -43,7 +43,7 @@ def binomial_law(n: int, p: float) -> Law:
 
 
 def read_evidence(model: Callable, data: dict[str, Any], parameters: dict[str, Any]) -> float:
-    return float(finite.filter(read(model, data, parameters)).log_evidence)
+    return float(finite.filter(read(model, data, parameters).system).log_evidence)
 
 
 def epidemic(cases):
@@ -95,7 +95,7 @@ def test_states_are_those_that_can_be_reached() -> None:
 
         scan(step, (2, 1), cases)
 
-    system = read(outbreak, {"cases": np.array([1, 0])})
+    system = read(outbreak, {"cases": np.array([1, 0])}).system
     assert system.structure.labels == ((0, 3), (1, 2), (2, 1))
     np.testing.assert_allclose(system.transition.sum(axis=-1), 1.0, rtol=1e-12)
 
@@ -194,7 +194,7 @@ def test_a_plate_of_herds_of_different_sizes() -> None:
 
         return evidence(start, move, lambda _, new, t: float(stats.poisson.pmf(series[t], 0.1 + new[2])), len(series))
 
-    system = read(farms, {"cases": cases, "sizes": sizes})
+    system = read(farms, {"cases": cases, "sizes": sizes}).system
     assert system.structure.sequences == 2
     np.testing.assert_allclose(
         finite.filter(system).log_evidence, [herd(size, cases[:, n]) for n, size in enumerate(sizes)], rtol=1e-10
@@ -223,8 +223,8 @@ def test_both_ends_of_a_support_and_a_density_that_ends_in_the_state(marks: list
 def test_gibbs_draws_agree() -> None:
     """The sampler of the program's own log density, which NumPyro does not end where the support ends."""
     data = {"marks": np.array([0.5, 2.5])}
-    exact = finite.smooth(read(rising, data)).smoothed
-    draws = gibbs(parameters={}, num_samples=4000, num_chains=2)(rising, data, jax.random.key(1))
+    exact = finite.smooth(read(rising, data).system).smoothed
+    draws = gibbs(num_samples=4000, num_chains=2)(read(rising, data, {}), jax.random.key(1))
     sampled, error = (draws["beliefs"][name].values for name in ("smoothed", "smoothed_mcse"))
     assert np.all(np.abs(sampled - exact) < 5 * np.nan_to_num(error) + 5 / 8000)
 
@@ -243,7 +243,7 @@ def births(counts):
 
 def test_a_count_without_an_end_is_listed_as_far_as_the_series_reaches() -> None:
     counts = [1, 2, 3]
-    system = read(births, {"counts": np.array(counts)})
+    system = read(births, {"counts": np.array(counts)}).system
     right = evidence(
         {1: 1.0},
         lambda n, t: {n + k: p for k, p in binomial_law(n, 0.5).items()},

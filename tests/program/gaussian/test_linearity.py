@@ -143,7 +143,7 @@ def test_refused_with_the_operation_and_the_line(name: str) -> None:
     with pytest.raises(NotExactlySolvable) as caught:
         read(program, {"y": Y})
     first = str(caught.value).splitlines()[0]
-    assert re.fullmatch(re.escape(reason) + r", test_linear.py:\d+ \(`" + re.escape(line) + r"`\)", first), first
+    assert re.fullmatch(re.escape(reason) + r", test_linearity.py:\d+ \(`" + re.escape(line) + r"`\)", first), first
 
 
 def test_sequences_that_are_observed_together_are_one_system() -> None:
@@ -156,7 +156,7 @@ def test_sequences_that_are_observed_together_are_one_system() -> None:
     def model(y: Any) -> Any:
         return scan(step, jnp.array([0.5, -0.2]), y)[1]
 
-    system = read(model, {"y": Y})
+    system = read(model, {"y": Y}).system
     assert system.structure.sequences == 0
     expected = solve_program(model, {"y": Y}, {}, ("x",))
     assert_logs_close(gaussian.evidence(system).sum(), expected.log_evidence, "log evidence")
@@ -168,8 +168,8 @@ def test_a_state_that_is_rounded_is_said() -> None:
         numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
         return x, x
 
-    lines = repr(read(stepping(step), {"y": Y})).splitlines()
+    lines = repr(read(stepping(step), {"y": Y}).system).splitlines()
     assert any(
-        re.search(r"rounded .* fewer digits.*: test_linear.py:\d+ \(`x = numpyro.sample", line) for line in lines
+        re.search(r"rounded .* fewer digits.*: test_linearity.py:\d+ \(`x = numpyro.sample", line) for line in lines
     )
-    assert not any("rounded" in line for line in repr(read(stepping(walk), {"y": Y})).splitlines())
+    assert not any("rounded" in line for line in repr(read(stepping(walk), {"y": Y}).system).splitlines())

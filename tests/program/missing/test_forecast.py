@@ -55,8 +55,8 @@ def test_the_steps_beyond_are_unobserved() -> None:
     data = with_forecast(driven, {"y": Y, "x": X})
     np.testing.assert_array_equal(data["y"], [1.0, 3.0, 2.0, np.nan, np.nan])
     np.testing.assert_array_equal(data["x"], X)
-    found = gaussian.evidence(read(driven, data))
-    assert_logs_close(found[:3], gaussian.evidence(read(driven, {"y": 1.0 * Y, "x": X[:3]})), "log predictive")
+    found = gaussian.evidence(read(driven, data).system)
+    assert_logs_close(found[:3], gaussian.evidence(read(driven, {"y": 1.0 * Y, "x": X[:3]}).system), "log predictive")
     np.testing.assert_array_equal(found[3:], 0.0)
 
 

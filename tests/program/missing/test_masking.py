@@ -81,7 +81,7 @@ def test_part_of_a_vector_is_missing_under_a_mask(program: Any, y: np.ndarray, t
     expected = forward(
         np.array([[term(z, row) if kept else 0.0 for z in (0, 1)] for row, kept in zip(y, MASK, strict=True)])
     )
-    found = finite.smooth(read(program, {"y": y, "m": MASK})).log_evidence
+    found = finite.smooth(read(program, {"y": y, "m": MASK}).system).log_evidence
     assert_logs_close(found, expected, "log evidence")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ppl_worldmodel import read
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program.read import log_predictive
+from ppl_worldmodel.program.reading import log_predictive
 
 from .grammar_missing import log_evidence, program, random_shape
 
@@ -25,7 +25,7 @@ def check(seed: int) -> str:
     shape = random_shape(seed)
     made, refusal = program(shape), ""
     try:
-        found = float(log_predictive(read(made.model(shape.obs_mask), made.data, {})).sum())
+        found = float(log_predictive(read(made.model(shape.obs_mask), made.data, {}).system).sum())
     except NotExactlySolvable as error:
         refusal = str(error)
     if refusal:

@@ -52,7 +52,7 @@ def regression(hand_on: Callable) -> Callable:
 def test_beliefs_with_an_unknown(hand_on: Callable) -> None:
     """Every belief is that of the dense normal of latent sites and missing values."""
     model = regression(hand_on)
-    system = read(model, {"y": Y})
+    system = read(model, {"y": Y}).system
     assert "is missing at time step 1 (from 0), and the program goes on to use it" in repr(system)
     found, expected = gaussian.smooth(system), solve_program(model, {"y": Y}, {}, ["x"])
     assert_logs_close(found.log_predictive, expected.log_predictive, "log predictive")
@@ -65,7 +65,7 @@ def test_beliefs_with_an_unknown(hand_on: Callable) -> None:
 def test_without_gaps_nothing_is_added() -> None:
     model, full = regression(lambda seen, y, last: seen), np.nan_to_num(Y)
     assert gaps_of(model, {"y": full}) is NO_GAPS
-    assert read(model, {"y": full}).structure.states == ("x",)
+    assert read(model, {"y": full}).system.structure.states == ("x",)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,10 @@ def test_a_program_that_asks_for_gaps_is_handed_them(hand_on: Callable) -> None:
 
     found, expected = (
         gaussian.filter(system).log_evidence
-        for system in (read(regression(hand_on), {"y": Y}), read(with_covariate, {"y": Y, "past": carried}))
+        for system in (
+            read(regression(hand_on), {"y": Y}).system,
+            read(with_covariate, {"y": Y, "past": carried}).system,
+        )
     )
     assert_logs_close(found, expected, "log evidence")
 
@@ -107,7 +110,9 @@ def test_two_sites_of_one_input_that_is_carried() -> None:
         return scan(step, (0.0, jnp.zeros(2)), y)[1]
 
     expected = solve_program(model, {"y": PAIRS}, {}, ["x"])
-    assert_logs_close(gaussian.filter(read(model, {"y": PAIRS})).log_evidence, expected.log_evidence, "log evidence")
+    assert_logs_close(
+        gaussian.filter(read(model, {"y": PAIRS}).system).log_evidence, expected.log_evidence, "log evidence"
+    )
 
 
 def test_a_covariate_beside_the_observation_in_one_input() -> None:
@@ -271,6 +276,6 @@ def test_gradients_go_through_an_unknown() -> None:
 def test_other_engines_agree(model: Callable, y: np.ndarray, engine: Callable) -> None:
     key = jax.random.key(3)
     data = {"y": y}
-    findings = belief_check.findings(engine(model, data, key), exact_engine(parameters={})(model, data, key))
+    findings = belief_check.findings(engine(model, data, key), exact_engine()(read(model, data, {}), key))
     assert findings
     assert all(finding.verdict != "disagrees" for finding in findings)

@@ -34,7 +34,7 @@ def test_every_component_has_a_row() -> None:
     assert one is not None
     assert two is not None
     assert "component" not in one.html
-    assert "answer, component 1" in two.html
+    assert "response, component 1" in two.html
     assert "two" in two.html
     assert "mathdefault" not in two.html
 

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from numpyro.contrib.control_flow import scan
 
-from ppl_worldmodel import exact_engine, gibbs, smc
+from ppl_worldmodel import exact_engine, gibbs, read, smc
 from ppl_worldmodel.checks import beliefs as belief_check
 from ppl_worldmodel.program.simulate import as_data, simulate, simulate_series
 
@@ -63,13 +63,13 @@ CASES = pytest.mark.parametrize("case", [GAUSSIAN, FINITE], ids=lambda case: cas
 
 
 def exact(case: Case) -> xr.DataTree:
-    return exact_engine(parameters=case.parameters)(case.model, case.data, jax.random.key(0))
+    return exact_engine()(read(case.model, case.data, case.parameters), jax.random.key(0))
 
 
 @CASES
 def test_particles(case: Case) -> None:
     expected = exact(case)
-    found = smc(parameters=case.parameters, num_particles=500)(case.model, case.data, jax.random.key(1))
+    found = smc(num_particles=500)(read(case.model, case.data, case.parameters, exactly=False), jax.random.key(1))
     apart = found.attrs["log_evidence"] - expected.attrs["log_evidence"]
     assert abs(apart) < 4.0 * found.attrs["log_evidence_mcse"]
     assert {row.verdict for row in belief_check.findings(found, expected)} == {"agrees"}
@@ -78,7 +78,7 @@ def test_particles(case: Case) -> None:
 
 
 def test_gibbs() -> None:
-    found = gibbs(parameters=FINITE.parameters, num_samples=2000)(FINITE.model, FINITE.data, jax.random.key(2))
+    found = gibbs(num_samples=2000)(read(FINITE.model, FINITE.data, FINITE.parameters), jax.random.key(2))
     assert {row.verdict for row in belief_check.findings(found, exact(FINITE))} == {"agrees"}
     assert found["observed_data"]["seen"].dims == FINITE.dims
 

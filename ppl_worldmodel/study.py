@@ -1,8 +1,9 @@
-"""The main job: one model, one data set, several engines, every check; everything in one DataTree that can be saved.
+"""Study: one model, one data set, several engines, every check; what `worldmodel check` runs, for a bare function, too.
 
+Everything is in one DataTree that can be saved:
 engines/<name>   the result of each engine, as ArviZ has it
 checks           the findings, dimension `row`
-identifiability  what the data can tell of learned parameters (see `comparisons.identifiability`)
+identifiability  what the data can tell of learned parameters (see `identifiability.learned`)
 Attributes: name, mode ("known" or "learned"), source, about, data_from, parameters_from, coords, seed, command, created, versions,
 commit, seconds. `report` draws the page from such a tree alone.
 """
@@ -30,11 +31,10 @@ from ppl_worldmodel.identifiability.learned import learnable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.labels.aligned_results import in_one_labelling
-from ppl_worldmodel.program.read import examine
-from ppl_worldmodel.program.simulate import parameter_names
+from ppl_worldmodel.program.reading import read
 from ppl_worldmodel.program.unread import entries_unread
 from ppl_worldmodel.provenance import provenance
-from ppl_worldmodel.questions import answering, answering_unread, asked_at, centre, entries_of, same_observations
+from ppl_worldmodel.questions import answering, answering_unread, asked_at, centre, same_observations
 
 NO_REFERENCE = (
     "no exact reference exists: the engines only run the program, and are compared with each other, filtered beliefs with filtered "
@@ -68,31 +68,31 @@ def run(
     prefixes    with known parameters, sample the filtered and predicted beliefs of every time step, not of a few
     """
     started = time.perf_counter()
-    system, plan, refusal = _read_or_not(loaded.model, data, known)
-    names = parameter_names(loaded.model, data)
-    said = repr(system) if system is not None else f"not read exactly: {refusal}\n{NO_REFERENCE}"
+    reading = read(loaded.model, data, exactly=not known)
+    exactly = reading.system is not None
+    said = repr(reading) if exactly else f"{reading!r}\n{NO_REFERENCE}"
     say(said)
-    for name in same_observations(loaded.model, data, system.structure) if system is not None else ():
-        count = system.structure.sequences
+    for name in same_observations(reading) if exactly else ():
+        count = reading.structure.sequences
         say(f"all {count} series have the same observations of site '{name}': is a column missing for each?")
     if parameters and not known:
         raise DataError("parameters are given, but are to be learned: add --known to ask at these values")
-    if not known and not names:
+    if not known and not reading.parameters:
         say("the program has no parameters to learn: its states are checked")
         known = True
-    exactly = system is not None
-    chosen = answering(engines, known, system, plan, say) if exactly else answering_unread(engines, refusal)
+    chosen = answering(engines, known, reading, say) if exactly else answering_unread(engines, reading.why_not)
     keys = dict(zip(ENGINES, jax.random.split(jax.random.key(seed), len(ENGINES)), strict=True))
 
     def size(number: int) -> int:
         return number // 10 if fast else number
 
-    given, parameters_from = None, "learned"
+    asked, parameters_from = reading, "learned"
     if known:
         learner = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)
-        given, parameters_from = asked_at(loaded, data, names, parameters, learner, keys["nuts"], say, exactly)
-    entries = entries_of(system) if exactly else entries_unread(loaded.model, data, given or {})
-    makers = engines_at(given, size, prefixes=prefixes, progress=progress, entries=entries, say=say)
+        values, parameters_from = asked_at(loaded, reading, parameters, learner, keys["nuts"], say)
+        asked = reading.given(values)
+    entries = asked.system.entries if asked.system is not None else entries_unread(asked)
+    makers = engines_at(known, size, prefixes=prefixes, progress=progress, entries=entries, say=say)
 
     def with_names(result: xr.DataTree) -> xr.DataTree:
         return labelled(result, loaded.coords, loaded.units)
@@ -112,13 +112,11 @@ def run(
     keys_of_data = jax.random.fold_in(keys["exact"], 1)
     foretold = []
     if exactly:
-        foretold = attempt(
-            "data", lambda: prior_predictive(loaded.model, data, system.structure, keys_of_data, parameters=given), []
-        )
+        foretold = attempt("data", lambda: prior_predictive(asked, keys_of_data), [])
     for name in chosen:
         say(f"{name} ...")
         try:
-            results[name] = with_names(makers[name]()(loaded.model, data, keys[name]))
+            results[name] = with_names(makers[name]()(asked, keys[name]))
         except Exception as error:
             if isinstance(error, NotExactlySolvable) and name not in engines:
                 say(f"{name} does not apply: {str(error).splitlines()[0]}")
@@ -133,13 +131,13 @@ def run(
     reference = "exact" if known and exactly else "nuts"
     truth = loaded.truth if simulated and not known else None
     if not known:
-        one = attempt("labels", lambda: in_one_labelling(loaded.model, data, results, truth))
+        one = attempt("labels", lambda: in_one_labelling(reading, results, truth))
         if one is not None and (not engines or "exact" in engines):
-            at, parameters_from = centre(loaded, data, names, one, simulated)
+            at, parameters_from = centre(loaded, reading, one, simulated)
             if at is not None:
-                exact = attempt("exact", lambda: exact_engine(parameters=at)(loaded.model, data, keys["exact"]))
+                exact = attempt("exact", lambda: exact_engine()(reading.given(at), keys["exact"]))
                 with_exact = ({} if exact is None else {"exact": exact}) | one
-                one = in_one_labelling(loaded.model, data, with_exact, truth)
+                one = in_one_labelling(reading, with_exact, truth)
         one = results if one is None else one
         results = {name: with_names(result) for name, result in one.items()}
     findings = [
@@ -154,7 +152,7 @@ def run(
     ]
     found = None
     if not known:
-        found = attempt("identifiability", lambda: learnable(loaded.model, data, names, results, truth, keys["exact"]))
+        found = attempt("identifiability", lambda: learnable(reading, results, truth, keys["exact"]))
     tree = xr.DataTree.from_dict({"checks": as_dataset((*foretold, *findings, *failed))})
     for name, result in results.items():
         tree[f"engines/{name}"] = result
@@ -184,13 +182,3 @@ def _plain(labels: object) -> object:
     """Labels of a file as JSON has them: numbers, or text."""
     array = np.asarray(labels)
     return (array if array.dtype.kind in "iuf" else array.astype(str)).tolist()
-
-
-def _read_or_not(model: Callable, data: Mapping[str, Any], known: bool) -> tuple[Any, Any, str]:
-    """The system and the plan; or, at known parameters, (None, None, why the program is not read exactly)."""
-    try:
-        return *examine(model, data), ""
-    except NotExactlySolvable as error:
-        if not known:
-            raise
-        return None, None, str(error).splitlines()[0]

@@ -1,6 +1,5 @@
 """The axes of a program's sites: time, of those of the step and of what is observed after the scan; the plate of its series."""
 
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,12 +7,11 @@ from numpyro import handlers
 from numpyro.distributions import BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs, ImproperUniform
 from numpyro.primitives import Messenger
 
-from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing.masking import observe
+from ppl_worldmodel.program.reading import Reading, once
 from ppl_worldmodel.program.site_names import dotted
 from ppl_worldmodel.program.sites import bare, placeholder
-from ppl_worldmodel.program.start import starting_sites
 
 
 class Named(NamedTuple):
@@ -38,10 +36,12 @@ class _Start(Messenger):
             msg["value"] = placeholder(msg["fn"])
 
 
-def sites(model: Callable, data: Mapping[str, Any], structure: Structure) -> dict[str, Named]:
-    """Every sample site of the program. `structure` says how many sequences there are, and which sites are the state."""
+@once
+def sites(reading: Reading) -> dict[str, Named]:
+    """Every sample site of the program."""
+    structure = reading.structure
     with handlers.trace() as trace, handlers.seed(rng_seed=0), _Start():
-        observe(model)(**data)
+        observe(reading.model)(**reading.data)
     drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
     plates = {
         frame.name
@@ -52,7 +52,7 @@ def sites(model: Callable, data: Mapping[str, Any], structure: Structure) -> dic
     in_step = {name: bool(site.get("_control_flow_done", False)) for name, site in drawn.items()}
     times = {name: 0 if inside else None for name, inside in in_step.items()}
     if any(drawn[name]["is_observed"] and not in_step[name] for name in structure.observed if name in drawn):
-        emitted = starting_sites(observe(model), data).after.emitted
+        emitted = reading.plan.start.after.emitted
         times |= {name: emission.axis for name, emission in emitted.items()}
     return {name: _named(name, site, times[name], structure.sequences, plates) for name, site in drawn.items()}
 
