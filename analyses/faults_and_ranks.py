@@ -25,7 +25,7 @@ from numpyro.contrib.control_flow import scan
 from rich.console import Console
 from rich.table import Table
 
-from ppl_worldmodel.calibrate import calibrate
+from ppl_worldmodel.studies.calibrate import calibrate
 
 STEPS = 60
 ACTIONS = np.random.default_rng(0).integers(0, 2, STEPS)

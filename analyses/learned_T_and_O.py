@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ppl_worldmodel import gibbs, simulate
+from ppl_worldmodel import gibbs, read, simulate
 from ppl_worldmodel.comparisons.fit import fit
 from ppl_worldmodel.files.writing import write_whole
 from ppl_worldmodel.identifiability.recovery import contraction, recovery
@@ -42,9 +42,8 @@ def main(
         series = simulate(three_state.model, truth, key_data, num_steps=length)["observation"]
         kept = draws if length <= SHOWN else draws // 4  # the beliefs of every draw are in memory at once
         engine = gibbs(num_warmup=draws // 2, num_samples=kept)
-        learned = fit(
-            three_state.model, {"observations": np.asarray(series)}, key, engine=engine, reference=truth
-        ).result
+        reading = read(three_state.model, {"observations": np.asarray(series)})
+        learned = fit(reading, key, engine=engine, reference=truth).result
         found, named = recovery(learned, truth), learned["alignment"].attrs
         for i, row in enumerate(found["row"].values):
             first = i == 0

@@ -28,27 +28,33 @@ if TYPE_CHECKING:
     from ppl_worldmodel.program.reading import read
     from ppl_worldmodel.program.simulate import simulate
     from ppl_worldmodel.reports.report import report
+    from ppl_worldmodel.studies.calibrate import calibrate
+    from ppl_worldmodel.studies.result import load_result
+    from ppl_worldmodel.studies.study import study
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "calibrate": "studies.calibrate",
     "check": "checks.check",
     "compare": "comparisons.compare",
     "exact_engine": "infer.exact",
     "gibbs": "infer.gibbs",
     "given": "program.parameters",
     "load": "files.load",
+    "load_result": "studies.result",
     "marginalize": "program.marginalize",
     "nuts": "infer.nuts",
     "read": "program.reading",
     "report": "reports.report",
     "simulate": "program.simulate",
     "smc": "infer.smc",
+    "study": "studies.study",
     "svi": "infer.svi",
 }
 __all__ = [
-    "check", "compare", "exact_engine", "gibbs", "given", "load", "marginalize", "nuts", "read", "report", "simulate", "smc",
-    "svi",
+    "calibrate", "check", "compare", "exact_engine", "gibbs", "given", "load", "load_result", "marginalize", "nuts", "read",
+    "report", "simulate", "smc", "study", "svi",
 ]  # fmt: skip
 
 
@@ -59,4 +65,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*__all__, "__version__"]

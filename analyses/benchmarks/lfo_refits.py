@@ -17,11 +17,9 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from ppl_worldmodel import simulate
+from ppl_worldmodel import read, simulate
 from ppl_worldmodel.comparisons.leave_future_out import default_first, leave_future_out, refitted
 from ppl_worldmodel.models import nile, two_state_pomdp
-from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.reading import examine
 
 
 def brute(terms: np.ndarray, t: int) -> tuple[float, float]:
@@ -32,10 +30,9 @@ def brute(terms: np.ndarray, t: int) -> tuple[float, float]:
 
 
 def measure(name: str, model: Callable, data: dict[str, Any], samples: int) -> list[str]:
-    plan = examine(model, data)[1]
-    space, steps = coordinates(model, data, plan), len(data["observations"])
+    reading, steps = read(model, data), len(data["observations"])
     first = default_first(steps)
-    refit = refitted(model, data, plan, space, jax.random.key(0), num_samples=samples)
+    refit = refitted(reading, jax.random.key(0), num_samples=samples)
     calls: list[int] = []
 
     def counted(n: int) -> np.ndarray:

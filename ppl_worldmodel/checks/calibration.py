@@ -29,7 +29,7 @@ def thinning(draws: np.ndarray) -> int:
     return max(1, int(np.ceil(draws.shape[-1] / max(low, 1.0)))) if np.isfinite(low) else 1
 
 
-def fractional_ranks(truth: np.ndarray, draws: np.ndarray, seed: int) -> np.ndarray:
+def fractional_ranks(truth: np.ndarray, draws: np.ndarray, seed: int | np.ndarray) -> np.ndarray:
     """(rank + u) / (draws + 1), uniform on (0, 1) if calibrated; ties in a random order.
 
     truth (quantity, replication), draws (quantity, replication, draw). NaN where the truth or a draw is not a number.

@@ -11,7 +11,6 @@ import xarray as xr
 from rich.table import Table
 
 from ppl_worldmodel import memory
-from ppl_worldmodel.calibrate import calibrate as run
 from ppl_worldmodel.cli.commands import settings_of
 from ppl_worldmodel.cli.data_of_call import check_one_length
 from ppl_worldmodel.errors import FAULT, DataError, NotExactlySolvable, WorldModelError
@@ -20,6 +19,7 @@ from ppl_worldmodel.files.load import load, simulation_arguments
 from ppl_worldmodel.files.writing import try_folder, write_whole
 from ppl_worldmodel.infer.side_by_side import SAMPLERS
 from ppl_worldmodel.reports.figures.calibration import save_calibration
+from ppl_worldmodel.studies.calibrate import calibrate as run
 from ppl_worldmodel.terminal import err, out, print_result
 
 FEWEST = 20
@@ -45,7 +45,7 @@ def calibrate(options: argparse.Namespace) -> int:
         try:
             with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
                 results[name] = run(
-                    loaded.model, engine=name, replications=options.replications, num_samples=options.draws, seed=options.seed,
+                    loaded.model, engine=name, replications=options.replications, num_samples=options.draws, key=options.seed,
                     arguments=arguments, say=lambda line: err.print(line, markup=False, soft_wrap=True),
                 )  # fmt: skip
         except Exception as error:

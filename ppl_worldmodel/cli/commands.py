@@ -19,13 +19,14 @@ from ppl_worldmodel.cli.data_of_call import check_one_length, data_of_call, with
 from ppl_worldmodel.errors import FAULT, DataError, WorldModelError
 from ppl_worldmodel.files.columns import header_of
 from ppl_worldmodel.files.labels import with_columns
-from ppl_worldmodel.files.load import check_arguments, load, simulation_arguments
+from ppl_worldmodel.files.load import load, simulation_arguments
 from ppl_worldmodel.files.saving import save
 from ppl_worldmodel.files.writing import try_file, try_folder, write_whole
+from ppl_worldmodel.program.arguments import check_arguments
 from ppl_worldmodel.program.simulate import check_length, parameter_names, simulate_series
 from ppl_worldmodel.program.site_names import dotted
 from ppl_worldmodel.reports.report import report as draw
-from ppl_worldmodel.study import run
+from ppl_worldmodel.studies.study import study
 from ppl_worldmodel.terminal import err, out, print_result
 
 REMEDY_FORWARD = (
@@ -47,7 +48,7 @@ def check(options: argparse.Namespace) -> int:
     shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in data.items())
     err.print("\n".join([f"data: {shapes}", *(given.file.said if given.file else ())]), markup=False, soft_wrap=True)
     with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
-        tree = run(
+        tree = study(
             loaded,
             data,
             data_from=given.data_from,
@@ -55,13 +56,13 @@ def check(options: argparse.Namespace) -> int:
             known=options.known,
             parameters=_parameters(options.parameters),
             engines=[name for name in options.engines.split(",") if name],
-            seed=options.seed,
+            key=options.seed,
             fast=options.fast,
             prefixes=options.prefixes,
             progress=err.is_terminal,
             say=lambda line: err.print(line, markup=False, soft_wrap=True),
             command="worldmodel " + shlex.join(options.command_line),
-        )
+        ).tree
     if given.file:
         for name, engine in tree["engines"].children.items():
             tree[f"engines/{name}"] = with_columns(engine, given.file.values, given.file.columns)

@@ -9,8 +9,9 @@ import numpy as np
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.assemble import Data
 from ppl_worldmodel.files.categories import check_categories
-from ppl_worldmodel.files.load import Loaded, check_arguments, default_data, given_to_simulation
+from ppl_worldmodel.files.load import Loaded, default_data, given_to_simulation
 from ppl_worldmodel.files.read import read_data
+from ppl_worldmodel.program.arguments import check_arguments
 from ppl_worldmodel.program.jax_arrays import as_program_takes
 from ppl_worldmodel.program.missing.forecast import with_forecast
 from ppl_worldmodel.program.unused_arguments import is_ignored

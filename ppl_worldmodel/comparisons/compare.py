@@ -26,6 +26,7 @@ from ppl_worldmodel.comparisons.stateless_baselines import distribution_of, obse
 from ppl_worldmodel.comparisons.table import as_text
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.reading import Reading, read
 from ppl_worldmodel.program.site_names import with_dotted_names, with_dotted_sites
 from ppl_worldmodel.provenance import provenance
@@ -46,7 +47,7 @@ class Comparison(NamedTuple):
 def compare(
     models: Mapping[str, Callable],
     data: Mapping[str, Any],
-    key: jax.Array | None = None,
+    key: int | jax.Array = 0,
     *,
     engine: Engine | None = None,
     evidence: str = "bridge",
@@ -79,10 +80,11 @@ def compare(
     if evidence not in EVIDENCE:
         raise DataError(f"there is no evidence '{evidence}': choose from {', '.join(EVIDENCE)}")
     started = time.perf_counter()
+    _check_models(models)
     models = {name: with_dotted_sites(model) for name, model in models.items()}
     references = {name: with_dotted_names(values) for name, values in (references or {}).items()}
     each = _data_of(models, data)
-    keys = jax.random.split(jax.random.key(0) if key is None else key, 2 * len(models) + 1)
+    keys = jax.random.split(random_key(key), 2 * len(models) + 1)
 
     def size(number: int) -> int:
         return number // 10 if fast else number
@@ -161,6 +163,14 @@ def compare(
         **verdicts(tree), "seconds": time.perf_counter() - started, **provenance(),
     }  # fmt: skip
     return Comparison(Row.all_of(tree), tree)
+
+
+def _check_models(models: Any) -> None:
+    """Raise DataError unless these are models by name."""
+    if not isinstance(models, Mapping):
+        raise DataError(
+            f"compare was given a {type(models).__name__}: expected {{name: program}} with an entry for each model"
+        )
 
 
 def _data_of(models: Mapping[str, Callable], data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

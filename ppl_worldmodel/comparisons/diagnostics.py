@@ -12,9 +12,9 @@ from ppl_worldmodel.comparisons.fit import Fit
 from ppl_worldmodel.comparisons.sample_size import StepsToTell, steps_to_tell
 from ppl_worldmodel.comparisons.stateless_baselines import SIMULATED
 from ppl_worldmodel.errors import WorldModelError
-from ppl_worldmodel.files.load import check_arguments
 from ppl_worldmodel.identifiability.invariants import invariants, summary
 from ppl_worldmodel.labels.aligned_results import posterior_mean
+from ppl_worldmodel.program.arguments import check_arguments
 from ppl_worldmodel.program.reading import observed_arguments
 
 SIMULATED_STEPS = 5000  # in series as long as the data, two of them at least

@@ -12,7 +12,7 @@ from numpyro.distributions import Distribution
 
 from ppl_worldmodel.comparisons.baselines import baselines, kind_of
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.files.load import check_arguments
+from ppl_worldmodel.program.arguments import check_arguments
 from ppl_worldmodel.program.reading import Reading, observed_arguments
 from ppl_worldmodel.program.simulate import simulate_series
 from ppl_worldmodel.program.site_axes import sites

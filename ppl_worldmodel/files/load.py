@@ -15,6 +15,7 @@ import numpy as np
 
 from ppl_worldmodel.errors import DataError, LoadError
 from ppl_worldmodel.files.catalogue import shipped
+from ppl_worldmodel.program.arguments import check_arguments, required
 from ppl_worldmodel.program.simulate import as_data, check_length, parameter_names, simulate
 from ppl_worldmodel.program.site_names import dotted, with_dotted_names, with_dotted_sites
 
@@ -73,6 +74,28 @@ def load(name_or_path: str) -> Loaded:
     )  # fmt: skip
 
 
+def of_function(
+    model: Callable,
+    *,
+    truth: Mapping[str, Any] | None = None,
+    coords: Mapping[str, Any] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> Loaded:
+    """A bare function as a model file that has nothing but the function, and what is given beside it."""
+    module = sys.modules.get(model.__module__) or ModuleType(model.__module__)
+    try:
+        source = inspect.getsource(model)
+    except (OSError, TypeError):  # such as a function typed at the prompt
+        source = ""
+    name = getattr(model, "__name__", type(model).__name__)
+    return Loaded(
+        name, with_dotted_sites(model), source, inspect.getdoc(model) or "",
+        None if truth is None else {dotted(key): np.asarray(value) for key, value in truth.items()},
+        {key: [_plain(label) for label in labels] for key, labels in (coords or {}).items()}, {},
+        with_dotted_names(dict(units or {})), module,
+    )  # fmt: skip
+
+
 def default_data(
     loaded: Loaded, seed: int, num_steps: int | None = None, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[dict[str, Any], str]:
@@ -108,30 +131,6 @@ def given_to_simulation(loaded: Loaded) -> frozenset[str]:
     """Names of the arguments that a simulation of the program gets: those without a default, and the model's own inputs."""
     inputs = getattr(loaded.module, "simulation_inputs", None)
     return frozenset(required(loaded.model)) | frozenset(inputs() if callable(inputs) else ())
-
-
-def check_arguments(model: Callable, data: Mapping[str, Any], *, remedy: str = "give it") -> None:
-    """Raise DataError unless the program can be called with these keyword arguments; `remedy` says how to give what is missing."""
-    signature = inspect.signature(model)
-    missing = [name for name in required(model) if name not in data]
-    if missing:
-        name = missing[0]
-        raise DataError(
-            f"the program needs a value for its argument '{name}', which has no default: {remedy.replace('NAME', name)} "
-            f"(it was given {', '.join(data) or 'nothing'})"
-        )
-    try:
-        signature.bind(**data)
-    except TypeError as error:
-        takes = ", ".join(signature.parameters)
-        raise DataError(f"the program cannot be called with {sorted(data)}: {error}; it takes {takes}") from error
-
-
-def required(model: Callable) -> list[str]:
-    """The names of the program's arguments that have no default."""
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(model).parameters.items()
-    return [name for name, one in parameters if one.default is inspect.Parameter.empty and one.kind in named]
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -13,6 +13,7 @@ from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.proper import check_proper
 from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.reading import Reading
 
 REMEDY = (
@@ -28,8 +29,9 @@ def exact_engine() -> Engine:
     finite, a covariance that is not positive semi-definite: `infer.proper`), naming the time step.
     """
 
-    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: int | jax.Array) -> xr.DataTree:
         started = time.perf_counter()
+        key = random_key(key)
         if reading.values is None:
             raise DataError(
                 "the exact engine answers at given parameters: read(model, data, parameters); to learn them, use nuts or svi"

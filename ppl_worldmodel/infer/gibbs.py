@@ -15,6 +15,7 @@ from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
 from ppl_worldmodel.infer.gibbs_states import gibbs_states
 from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.reading import Reading
 
 
@@ -39,7 +40,8 @@ def gibbs(
     settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
     states = gibbs_states(prefixes=prefixes, **settings)
 
-    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: int | jax.Array) -> xr.DataTree:
+        key = random_key(key)
         if reading.values is not None:
             return states(reading, key)
         started = time.perf_counter()

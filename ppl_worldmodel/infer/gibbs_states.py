@@ -20,6 +20,7 @@ from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import connectivity, particle_gibbs, result_tree, single_site
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
 from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.finite.latent_values import Layout, layout
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
@@ -42,8 +43,8 @@ def gibbs_states(
     Raises DataError where no possible path is found, naming the time step.
     """
 
-    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
-        started = time.perf_counter()
+    def engine(reading: Reading, key: int | jax.Array) -> xr.DataTree:
+        started, key = time.perf_counter(), random_key(key)
         system, parameters = reading.exact, reading.values
         num_states = system.num_states
         if num_states is None:

@@ -15,6 +15,7 @@ from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.initial_values import densest_of_prior
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
 from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.marginalize import marginal
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
@@ -56,7 +57,8 @@ def nuts(
             progress_bar=progress and not quiet, jit_model_args=True,
         )  # fmt: skip
 
-    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: int | jax.Array) -> xr.DataTree:
+        key = random_key(key)
         return learn(reading, key) if reading.values is None else states(reading, reading.values, key)
 
     def learn(reading: Reading, key: jax.Array) -> xr.DataTree:

@@ -30,7 +30,7 @@ from ppl_worldmodel.program.site_axes import Named, dims, sites
 from ppl_worldmodel.program.site_names import dotted
 from ppl_worldmodel.provenance import provenance
 
-Engine = Callable[[Reading, jax.Array], xr.DataTree]  # what a factory of engines makes: (reading, key) -> result
+Engine = Callable[[Reading, int | jax.Array], xr.DataTree]  # what a factory of engines makes: (reading, key) -> result
 
 STATES = "states given the parameters"
 PARAMETERS = "parameters, with the states integrated out"

@@ -24,6 +24,7 @@ from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.beliefs import borrowed, share_error
 from ppl_worldmodel.infer.particles import Pass, Summary, bootstrap
 from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.reading import Reading, system_of_step
 from ppl_worldmodel.program.sites import Scan
@@ -57,8 +58,9 @@ def smc(*, num_particles: int = 2000, num_replicates: int = 32, progress: bool =
             f"smc was given num_particles={num_particles} and num_replicates={num_replicates}: both must be at least 1"
         )
 
-    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: int | jax.Array) -> xr.DataTree:
         started = time.perf_counter()
+        key = random_key(key)
         system, parameters = reading.system, reading.values or {}
         unknown = [name for name in reading.parameters if name not in parameters]
         if unknown:

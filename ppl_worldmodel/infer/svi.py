@@ -25,6 +25,7 @@ from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.psis import psis
 from ppl_worldmodel.infer.result_tree import Engine
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.marginalize import marginal
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
@@ -50,8 +51,9 @@ def svi(
     draws. At given values it fits the states of the program as written (they must be continuous).
     """
 
-    def engine(reading: Reading, key: jax.Array) -> xr.DataTree:
+    def engine(reading: Reading, key: int | jax.Array) -> xr.DataTree:
         started = time.perf_counter()
+        key = random_key(key)
         parameters = reading.values
         if parameters is None:
             program = marginal(reading)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact.system import Structure
+from ppl_worldmodel.program.arguments import check_call
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.examine import examine
 from ppl_worldmodel.program.finite.state_table import Table
@@ -119,6 +120,7 @@ def read(
     Raises NotExactlySolvable (with the site and the reason), DataError (data or parameters that do not fit), ProgramError (an
     exception inside of the program, with its line), or ReadingFault (an exception inside of this package, with what to report).
     """
+    check_call(model, {} if data is None else data)
     arguments = dict(data or {})
     values = None if parameters is None else dict(parameters)
     found, why_not = None, ""

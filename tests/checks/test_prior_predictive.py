@@ -1,5 +1,6 @@
-"""The prior predictive check fires on data that the prior does not foretell, and on others as rarely as it says."""
+"""The prior predictive check fires on data that the prior does not predict, and on others as rarely as it says."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,8 +12,9 @@ import pytest
 from numpyro.contrib.control_flow import scan
 from scipy import stats
 
+from ppl_worldmodel import read
 from ppl_worldmodel.checks.prior_predictive import _distance, _foretold, prior_predictive, rank_p
-from ppl_worldmodel.exact import Structure
+from ppl_worldmodel.checks.verdict import Finding
 
 FEW: dict[str, Any] = {"spread_from": 100, "ranked_among": 1100}
 KEY = jax.random.key(0)
@@ -40,6 +42,10 @@ def categories(y: Any) -> None:
     scan(step, 0, y)
 
 
+def rows(model: Callable, data: dict[str, Any], parameters: dict[str, float] | None = None) -> list[Finding]:
+    return prior_predictive(read(model, data, parameters, exactly=False), KEY, **FEW)
+
+
 def walk(length: int = 30, seed: int = 1) -> np.ndarray:
     random = np.random.default_rng(seed)
     return np.cumsum(random.normal(size=length)) * 0.7 + random.normal(size=length)
@@ -64,7 +70,7 @@ def test_the_rank_is_uniform(cauchy: bool) -> None:
 
 
 def test_years_given_to_a_level_near_zero() -> None:
-    (row,) = prior_predictive(level, {"y": 1900.0 + np.arange(30)}, Structure(), KEY, **FEW)
+    (row,) = rows(level, {"y": 1900.0 + np.arange(30)})
     assert row.verdict == "disagrees"
     assert row.candidate == "data"
     assert "is 19" in row.why
@@ -74,32 +80,32 @@ def test_years_given_to_a_level_near_zero() -> None:
 def test_one_entry_far_outside() -> None:
     y = walk()
     y[[4, 9]] = np.nan, 1e4
-    (row,) = prior_predictive(level, {"y": y}, Structure(), KEY, **FEW)
+    (row,) = rows(level, {"y": y})
     assert (row.verdict, row.worst, row.n) == ("disagrees", "t = 9", 29)
 
 
 def test_data_of_the_program() -> None:
     y = walk()
     y[4] = np.nan
-    (row,) = prior_predictive(level, {"y": y}, Structure(), KEY, **FEW)
+    (row,) = rows(level, {"y": y})
     assert row.verdict == "agrees"
     assert 0.01 < row.p <= 1.0
     # At given parameters the same observations are foretold more sharply.
-    (sharp,) = prior_predictive(level, {"y": 3.0 * y}, Structure(), KEY, parameters={"scale": 0.001}, **FEW)
+    (sharp,) = rows(level, {"y": 3.0 * y}, {"scale": 0.001})
     assert sharp.reference == "parameters given"
     assert sharp.verdict == "disagrees"
 
 
 def test_shares_of_categories() -> None:
     usual, rare = np.array([0, 0, 1, 1, 0, 1, 0, 0] * 5), np.array([0, 2, 1, 2, 0, 2, 0, 2] * 5)
-    (row,) = prior_predictive(categories, {"y": usual}, Structure(), KEY, **FEW)
+    (row,) = rows(categories, {"y": usual})
     assert (row.verdict, row.n) == ("agrees", 3)
-    (row,) = prior_predictive(categories, {"y": rare}, Structure(), KEY, **FEW)
+    (row,) = rows(categories, {"y": rare})
     assert (row.verdict, row.worst) == ("disagrees", "category 2")
 
 
 def test_where_nothing_can_be_foretold() -> None:
     """A flat first state has no draws, and a program that goes on from its observations has no series of its own."""
     flat = dist.ImproperUniform(dist.constraints.real, (), ())
-    assert prior_predictive(level, {"y": walk(), "start": flat}, Structure(), KEY, **FEW) == []
-    assert prior_predictive(level, {"y": walk(), "own": True}, Structure(), KEY, **FEW) == []
+    assert rows(level, {"y": walk(), "start": flat}) == []
+    assert rows(level, {"y": walk(), "own": True}) == []

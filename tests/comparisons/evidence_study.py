@@ -32,6 +32,7 @@ from ppl_worldmodel.models import (
     three_state,
     two_state_pomdp,
 )
+from ppl_worldmodel.program.reading import read
 
 from ..references import mixtures
 
@@ -78,7 +79,7 @@ def main(names: Sequence[str] = (), seeds: int = 1) -> None:
     path = Path("out/evidence_study.json")
     path.parent.mkdir(exist_ok=True)
     for (name, (model, data)), seed in product(chosen.items(), range(seeds)):
-        found = fit(model, data, jax.random.key(3 * seed))
+        found = fit(read(model, data), jax.random.key(3 * seed))
         one = bridge(found.space, found.draws, jax.random.key(3 * seed + 1), names=found.exchanged)
         other = anneal(found.space, jax.random.key(3 * seed + 2), names=found.exchanged).estimate
         apart = (one.log_evidence - other.log_evidence) / np.hypot(one.error, other.error)

@@ -25,7 +25,7 @@ from ppl_worldmodel.comparisons.ranking import BARELY
 from ppl_worldmodel.labels.relabelling import relabelling
 from ppl_worldmodel.models import three_state
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.reading import examine
+from ppl_worldmodel.program.reading import read
 
 from ..labels.state_study import sampled, series
 
@@ -36,14 +36,12 @@ WARMUP, DRAWS, PROPOSED = 500, 1000, 1000
 def evidences(number: int, observed: np.ndarray, key: jax.Array, move_counts: float) -> list[bridge_sampling.Estimate]:
     """The log evidence of so many states, for each series; compiled once for all of them."""
     model = partial(three_state.model, num_states=number, num_obs=RIGHT, move_counts=move_counts)
-    example = {"observations": observed[0]}
-    system, plan = examine(model, example)
-    space = coordinates(model, example, plan)
-    names = relabelling(model, example, system, plan, space)
+    reading = read(model, {"observations": observed[0]})
+    space, names = coordinates(reading), relabelling(reading)
     flatten = jax.jit(jax.vmap(jax.vmap(space.unconstrain)))
     ratios = jax.jit(
         lambda data, components, points: bridge_sampling.log_ratios(
-            coordinates(model, data, plan), components, points, names
+            coordinates(reading.on(data)), components, points, names
         )
     )
     found = []

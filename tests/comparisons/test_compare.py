@@ -19,6 +19,7 @@ from ppl_worldmodel.comparisons.compare import compare
 from ppl_worldmodel.comparisons.diagnostics import doubts
 from ppl_worldmodel.comparisons.score import score
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.program.reading import read
 
 pytestmark = pytest.mark.slow
 COUNTS = np.array([3, 5, 4, 8, 12, 9, 11, 2, 3, 4, 5, 10, 12, 13, 3, 2, 4, 4, 9, 11], float)
@@ -88,7 +89,7 @@ def test_a_part_of_a_score_that_fails_leaves_the_others(found: Any, monkeypatch:
         raise ValueError("All tail values are the same")
 
     monkeypatch.setattr("ppl_worldmodel.comparisons.score.criteria", fails)
-    fitted = module.fit(regimes, {"y": COUNTS}, KEY)
+    fitted = module.fit(read(regimes, {"y": COUNTS}), KEY)
     scored = score(fitted, KEY, first=10, classic=True)
     assert scored.criteria is None
     assert str(scored.failed["classic criteria"]) == "All tail values are the same"

@@ -8,6 +8,7 @@ from ppl_worldmodel.comparisons.bridge_sampling import bridge
 from ppl_worldmodel.comparisons.data_annealing import anneal
 from ppl_worldmodel.comparisons.fit import fit
 from ppl_worldmodel.models import two_state_pomdp
+from ppl_worldmodel.program.reading import read
 
 from ..references import mixtures
 
@@ -22,7 +23,8 @@ def exact(observed: np.ndarray, T: np.ndarray = T_PRIOR) -> float:
 
 @pytest.mark.nightly
 def test_both_methods_agree_with_the_sum_over_paths() -> None:
-    found = fit(two_state_pomdp.model, {"observations": OBSERVED}, jax.random.key(0), size=lambda number: number // 2)
+    reading = read(two_state_pomdp.model, {"observations": OBSERVED})
+    found = fit(reading, jax.random.key(0), size=lambda number: number // 2)
     right = exact(OBSERVED)
     wrong = exact(OBSERVED, np.ones((2, 2)))
     bridged = bridge(found.space, found.draws, jax.random.key(1))

@@ -13,8 +13,7 @@ from scipy import stats
 from ppl_worldmodel import simulate
 from ppl_worldmodel.comparisons.leave_future_out import Refit, leave_future_out, refitted
 from ppl_worldmodel.models import nile, two_state_pomdp
-from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.reading import examine
+from ppl_worldmodel.program.reading import read
 
 from .test_leave_future_out import STEPS, refitter, series
 
@@ -73,7 +72,6 @@ def test_scores_of_a_program(name: str) -> None:
     else:
         symbols = simulate(two_state_pomdp.model, two_state_pomdp.truth, jax.random.key(0), num_steps=60)["observation"]
         model, data = two_state_pomdp.model, {"observations": np.asarray(symbols)}
-    plan = examine(model, data)[1]
-    space, steps = coordinates(model, data, plan), len(data["observations"])
-    refits = [refitted(model, data, plan, space, jax.random.key(seed), num_samples=1000) for seed in range(9)]
+    reading, steps = read(model, data), len(data["observations"])
+    refits = [refitted(reading, jax.random.key(seed), num_samples=1000) for seed in range(9)]
     check(refits, steps, steps // 5, 1)

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpyro import handlers
 from numpyro.infer import MCMC, NUTS, init_to_sample
 
-from ppl_worldmodel.exact import FiniteState, finite, gaussian
+from ppl_worldmodel.exact.families import verbs
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import smc as particles
 from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
@@ -24,12 +23,11 @@ from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
 from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 from ppl_worldmodel.infer.single_site import path_sampler
 from ppl_worldmodel.program.finite.latent_values import layout
-from ppl_worldmodel.program.intercept import Intercept
-from ppl_worldmodel.program.marginalize import with_factor
-from ppl_worldmodel.program.missing.masking import observe
-from ppl_worldmodel.program.parameters import given
-from ppl_worldmodel.program.reading import System, examine, log_predictive, system_at, system_of
+from ppl_worldmodel.program.marginalize import marginal
+from ppl_worldmodel.program.plan import System
+from ppl_worldmodel.program.reading import Reading, read
 from ppl_worldmodel.program.step import take_apart
+from ppl_worldmodel.program.system import log_predictive, system_of
 
 CHAINS = 4
 
@@ -70,20 +68,20 @@ def answer(engine: Engine, case: Case, seed: int = 0) -> xr.DataTree:
 
 def exact(model: Callable, example: Case) -> Engine:
     """Filter and smoother at the parameters of the case."""
-    system, plan = examine(model, example.data, example.parameters)
+    reading = read(model, example.data, example.parameters)
 
     def one(case: Case, key: Array) -> tuple[dict[str, Any], dict[str, Array], Array]:
-        found = system_at(model, case.data, case.parameters, plan)
+        found = reading.on(case.data).at(case.parameters)
         known = {name: jnp.asarray(value)[None, None] for name, value in case.parameters.items()}
         return known, _smooth(found), log_predictive(found).sum()
 
     def tell(found: tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]) -> xr.DataTree:
         known, beliefs, evidence = found
-        last = "state" if isinstance(system, FiniteState) else "dim"
+        last = "state" if reading.exact.num_states is not None else "dim"
         arrays = {kind: xr.DataArray(beliefs[kind], dims=("time", last)) for kind in belief.KINDS}
         for name in beliefs:
             arrays[name] = xr.DataArray(beliefs[name], dims=("time", last, "dim_bis")[: beliefs[name].ndim])
-        return _tree("exact", system, STATES, belief.FROM_RECURSION, known, arrays, log_evidence=float(evidence))
+        return _tree("exact", reading, STATES, belief.FROM_RECURSION, known, arrays, log_evidence=float(evidence))
 
     return Engine(jax.jit(jax.vmap(one)), tell)
 
@@ -92,10 +90,11 @@ def gibbs_states(
     model: Callable, example: Case, *, num_warmup: int = 500, num_samples: int = 10_000, prefixes: int = 5
 ) -> Engine:
     """The single-site Gibbs sampler at given parameters."""
-    system, plan = examine(model, example.data, example.parameters)
-    found = layout(model, example.data, example.parameters, plan)
-    steps, num_states = system.log_likelihood.shape
-    sample = path_sampler(model, found, steps, num_warmup=num_warmup, num_samples=num_samples, num_chains=CHAINS)
+    reading = read(model, example.data, example.parameters)
+    steps, num_states = reading.exact.steps, reading.exact.num_states
+    sample = path_sampler(
+        reading, layout(reading), steps, num_warmup=num_warmup, num_samples=num_samples, num_chains=CHAINS
+    )
     lengths = prefix_lengths(prefixes, steps)
     keep = jnp.arange(steps) < jnp.array([steps, *lengths])[:, None]
 
@@ -112,17 +111,17 @@ def gibbs_states(
             if lengths
             else {}
         )
-        return _tree("gibbs", system, STATES, belief.FROM_STATES, {"state": states[0]}, beliefs)
+        return _tree("gibbs", reading, STATES, belief.FROM_STATES, {"state": states[0]}, beliefs)
 
     return Engine(jax.jit(jax.vmap(one)), tell)
 
 
 def nuts_states(model: Callable, example: Case, *, num_warmup: int = 500, num_samples: int = 1000) -> Engine:
     """NUTS on the states of the program as written, at given parameters; `state` is the site that emits."""
-    system, _ = examine(model, example.data, example.parameters)
+    reading = read(model, example.data, example.parameters)
 
     def one(case: Case, key: Array) -> tuple[dict[str, Array], Array]:
-        mcmc = _mcmc(lambda: given(observe(model), case.parameters)(**case.data), num_warmup, num_samples)
+        mcmc = _mcmc(reading.on(case.data).program(case.parameters), num_warmup, num_samples)
         mcmc.run(key, extra_fields=("diverging",))
         return mcmc.get_samples(group_by_chain=True), mcmc.get_extra_fields(group_by_chain=True)["diverging"]
 
@@ -130,16 +129,15 @@ def nuts_states(model: Callable, example: Case, *, num_warmup: int = 500, num_sa
         draws, diverging = found
         path = draws["state"][..., None] if draws["state"].ndim == 3 else draws["state"]
         beliefs = belief.of_state_draws("smoothed", path, None)
-        return _tree("nuts", system, STATES, belief.FROM_STATES, draws, beliefs, diverging)
+        return _tree("nuts", reading, STATES, belief.FROM_STATES, draws, beliefs, diverging)
 
     return Engine(jax.jit(jax.vmap(one)), tell)
 
 
 def blocked_draw(model: Callable, example: Case, *, num_warmup: int = 500, num_samples: int = 5000) -> Callable:
     """The blocked Gibbs sampler of states and parameters: (case, key) -> (parameters, no divergences)."""
-    system, plan = examine(model, example.data)
-    families = conjugate_families(model, example.data, system, plan)
-    run = chain(model, plan, families, num_warmup=num_warmup, num_samples=num_samples)
+    reading = read(model, example.data)
+    run = chain(reading, conjugate_families(reading), num_warmup=num_warmup, num_samples=num_samples)
 
     def draw(case: Case, key: Array) -> tuple[dict[str, Array], Array | None]:
         return jax.vmap(run, (None, 0))(case.data, jax.random.split(key, CHAINS))[0], None
@@ -155,11 +153,10 @@ def gibbs_learned(model: Callable, example: Case, *, num_warmup: int = 500, num_
 
 def nuts_learned(model: Callable, example: Case, *, num_warmup: int = 500, num_samples: int = 1000) -> Engine:
     """NUTS on the program with the states integrated out."""
-    _, plan = examine(model, example.data)
-    marginal = with_factor(model, plan, "log_predictive", log_predictive)
+    reading = read(model, example.data)
 
     def draw(case: Case, key: Array) -> tuple[dict[str, Array], Array]:
-        mcmc = _mcmc(lambda: marginal(**case.data), num_warmup, num_samples)
+        mcmc = _mcmc(marginal(reading.on(case.data)), num_warmup, num_samples)
         mcmc.run(key, extra_fields=("diverging",))
         return mcmc.get_samples(group_by_chain=True), mcmc.get_extra_fields(group_by_chain=True)["diverging"]
 
@@ -171,13 +168,13 @@ def learned(name: str, model: Callable, example: Case, draw: Callable, *, most: 
 
     Draws that are arguments of the question (`case.parameters`, with these axes) make an engine of any source of draws.
     """
-    system, plan = examine(model, example.data)
+    reading = read(model, example.data)
 
     def one(case: Case, key: Array) -> tuple[Any, Array | None, dict[str, Array]]:
         draws, diverging = draw(case, key)
         length = next(iter(draws.values())).shape[1]
         thinned = {name: values[:, :: max(1, -(-CHAINS * length // most))] for name, values in draws.items()}
-        of = jax.vmap(jax.vmap(lambda values: _smooth(system_at(model, case.data, values, plan))))
+        of = jax.vmap(jax.vmap(lambda values: _smooth(reading.on(case.data).at(values))))
         return draws, diverging, of(thinned)
 
     def tell(found: tuple[dict[str, np.ndarray], np.ndarray | None, dict[str, np.ndarray]]) -> xr.DataTree:
@@ -185,28 +182,24 @@ def learned(name: str, model: Callable, example: Case, draw: Callable, *, most: 
         beliefs: dict[str, xr.DataArray] = {}
         for kind in belief.KINDS[1:]:
             beliefs |= belief._estimated(kind, xr.DataArray(past[kind], dims=("chain", "draw", "time", "state")))
-        return _tree(name, system, PARAMETERS, belief.FROM_PARAMETERS, draws, beliefs, diverging)
+        return _tree(name, reading, PARAMETERS, belief.FROM_PARAMETERS, draws, beliefs, diverging)
 
     return Engine(jax.jit(jax.vmap(one)), tell)
 
 
 def smc(model: Callable, example: Case, *, num_particles: int = 2000, num_replicates: int = 32) -> Engine:
     """The bootstrap particle filter at given parameters."""
-    system, plan = examine(model, example.data, example.parameters)
+    reading = read(model, example.data, example.parameters)
+    old = reading.exact.structure.order == "emission first"
 
     def one(case: Case, key: Array) -> Any:
-        found: list[Any] = []
-
-        def on_scan(scan: Any, beginning: Any) -> None:
+        def replicates(scan: Any, beginning: Any) -> Any:
             step = take_apart(scan, beginning)
-            batch, table = system_of(step, beginning, plan)[1:]
-            old = system.structure.order == "emission first"
+            batch, table = system_of(step, beginning, reading.plan)[1:]
             run = particles.bootstrap(step, beginning, batch, table, old, num_particles)
-            found.append(jax.vmap(run)(jax.random.split(key, num_replicates)))
+            return jax.vmap(run)(jax.random.split(key, num_replicates))
 
-        with handlers.block():
-            Intercept(given(observe(model), case.parameters), plan.start, on_scan)(**case.data)
-        return found[0]
+        return reading.on(case.data).visit(replicates, case.parameters)
 
     def tell(done: Any) -> xr.DataTree:
         alive = particles._alive(done.log_predictive, num_particles)
@@ -215,7 +208,7 @@ def smc(model: Callable, example: Case, *, num_particles: int = 2000, num_replic
         log_evidence, error = particles.evidence_of(done.log_predictive.sum(axis=1))
         fewest = done.ess.min(axis=(0, 2))
         tree = _tree(
-            "smc", system, STATES, particles.FROM_PARTICLES, {"last_state": done.drawn[:, -1:, 0]}, beliefs,
+            "smc", reading, STATES, particles.FROM_PARTICLES, {"last_state": done.drawn[:, -1:, 0]}, beliefs,
             log_evidence=log_evidence, log_evidence_mcse=error, num_particles=num_particles, num_replicates=num_replicates,
             replicates_lost=0, smallest_ess=float(fewest.min()), smallest_ess_time=int(fewest.argmin()),
         )  # fmt: skip
@@ -228,10 +221,9 @@ def smc(model: Callable, example: Case, *, num_particles: int = 2000, num_replic
 
 def _smooth(system: System) -> dict[str, Array]:
     """The beliefs of a system by name, without what `structure.extra` added to its state."""
-    if isinstance(system, FiniteState):
-        past = finite.smooth(system)._asdict()
+    size, past = system.dim_x, verbs(system).smooth(system)._asdict()
+    if size is None:
         return {kind: past[kind] for kind in belief.KINDS}
-    size, past = system.initial_mean.shape[-1] - system.structure.extra, gaussian.smooth(system)._asdict()
     means = {kind: past[kind][..., :size] for kind in belief.KINDS}
     return means | {f"{kind}_covariance": past[f"{kind}_covariance"][..., :size, :size] for kind in belief.KINDS}
 
@@ -245,7 +237,7 @@ def _mcmc(program: Callable, num_warmup: int, num_samples: int) -> MCMC:
 
 def _tree(
     engine: str,
-    system: System,
+    reading: Reading,
     question: str,
     beliefs_from: str,
     posterior: dict,
@@ -258,8 +250,13 @@ def _tree(
     if diverging is not None:
         groups["sample_stats"] = xr.Dataset({"diverging": (("chain", "draw"), diverging)})
     tree = xr.DataTree.from_dict(groups)
-    family = type(system).__name__
-    tree.attrs = {"engine": engine, "question": question, "family": family, "beliefs_from": beliefs_from, **said}
+    tree.attrs = {
+        "engine": engine,
+        "question": question,
+        "family": reading.family,
+        "beliefs_from": beliefs_from,
+        **said,
+    }
     return tree
 
 

@@ -19,8 +19,7 @@ from ppl_worldmodel.identifiability.fisher_information import Information, infor
 from ppl_worldmodel.identifiability.fisher_scores import Slopes, slopes
 from ppl_worldmodel.identifiability.identifiability import NEARBY, NOT, UP_TO_COORDINATES, UP_TO_NAMES, identifiability
 from ppl_worldmodel.models import nile, tiger, two_state_pomdp
-from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.reading import examine
+from ppl_worldmodel.program.reading import read
 
 from ..agreement import assert_probabilities_close
 from ..references.paths import enumerate_paths
@@ -30,8 +29,7 @@ SERIES = {"observations": np.array([0, 1, 1, 0, 1])}
 
 
 def slopes_of(model: Any, data: dict, parameters: dict) -> Slopes:
-    _, plan = examine(model, data, parameters)
-    return slopes(model, data, parameters, plan, coordinates(model, data, plan), KEY)
+    return slopes(read(model, data), parameters, KEY)
 
 
 def named(logits: np.ndarray) -> dict[str, np.ndarray]:
@@ -139,8 +137,7 @@ def learned_and_not(observations: Any) -> None:
 def test_what_is_learned_together_or_not_at_all() -> None:
     y = np.random.default_rng(0).normal(size=(30, 2))
     found = identifiability(
-        learned_and_not,
-        {"observations": y},
+        read(learned_and_not, {"observations": y}),
         {"mean": 0.1, "part": np.array([0.2, -0.2]), "idle": 1.0},
         key=KEY,
         num_prior=1000,
@@ -168,7 +165,7 @@ def test_what_is_learned_together_or_not_at_all() -> None:
 
 def two_states(parameters: dict) -> xr.Dataset:
     data = {"observations": np.random.default_rng(2).integers(0, 2, 200)}
-    return identifiability(two_state_pomdp.model, data, parameters, key=KEY)
+    return identifiability(read(two_state_pomdp.model, data), parameters, key=KEY)
 
 
 def test_two_states_that_emit_alike_are_not_identified() -> None:
@@ -197,7 +194,7 @@ def test_a_rank_that_is_not_full_may_be_no_harm() -> None:
     actions = np.zeros(40, int)
     actions[::5] = 1
     data = {"observations": np.random.default_rng(0).integers(0, 2, 40), "actions": actions}
-    found = identifiability(tiger.model, data, {"accuracy": 0.85}, key=KEY)
+    found = identifiability(read(tiger.model, data), {"accuracy": 0.85}, key=KEY)
     assert found.attrs["verdict"] == NEARBY
     assert "rank of T not full" in found.attrs["why"]
     assert found.attrs["rank"] == found.attrs["size"] == 1
@@ -205,7 +202,7 @@ def test_a_rank_that_is_not_full_may_be_no_harm() -> None:
 
 @pytest.mark.nightly
 def test_a_gaussian_level_is_identified() -> None:
-    found = identifiability(nile.model, nile.data(), {"level_scale": 38.0, "observation_scale": 123.0}, key=KEY)
+    found = identifiability(read(nile.model, nile.data()), {"level_scale": 38.0, "observation_scale": 123.0}, key=KEY)
     assert found.attrs["verdict"] == UP_TO_COORDINATES
     assert list(found["verdict"].values) == ["learned", "learned"]
     assert found.attrs["least_known"].startswith("level_scale up: the data alone know this to 0.")
@@ -221,7 +218,7 @@ def test_where_there_is_no_slope_it_says_so() -> None:
         scan(step, jnp.zeros(()), observations)
 
     with pytest.raises(DataError, match="the program has no parameters"):
-        identifiability(nothing, {"observations": np.zeros(3)}, {}, key=KEY)
+        identifiability(read(nothing, {"observations": np.zeros(3)}), {}, key=KEY)
 
 
 def by_hand(scores: list[list[float]], moves: Any = None) -> Information:

@@ -38,7 +38,7 @@ def test_chains_that_exchange_the_names_of_the_states_say_the_same() -> None:
     # Not the same, and to be told apart: O exchanged alone.
     wrong = {"T": plain["T"], "O": plain["O"][..., ::-1, :]}
     together = {name: np.concatenate([plain[name], mixed[name], wrong[name]]) for name in plain}
-    all_three = invariants(two_state_pomdp.model, DATA, together)
+    all_three = invariants(read(two_state_pomdp.model, DATA), together)
     expected, found, other = (all_three.isel(chain=slice(4 * i, 4 * i + 4)) for i in range(3))
     assert set(found.data_vars) == {*markov_invariants.OF_ONE_MATRIX, "move_entropy", "log_evidence"}
     assert found["stationary"].dims == ("chain", "draw", "rank")
@@ -56,7 +56,7 @@ def test_chains_that_exchange_the_names_of_the_states_say_the_same() -> None:
 def test_each_draw_is_that_of_its_own_system() -> None:
     random = np.random.default_rng(0)
     scales = {"level_scale": random.gamma(10.0, 4.0, (2, 3)), "observation_scale": random.gamma(10.0, 12.0, (2, 3))}
-    found = invariants(nile.model, nile.data(), scales, horizon=4, num_frequencies=3)
+    found = invariants(read(nile.model, nile.data()), scales, horizon=4, num_frequencies=3)
     assert found["response"].dims == ("chain", "draw", "lag", "dim_y", "dim_y_bis")
     np.testing.assert_array_equal(found["lag"], np.arange(5))
     np.testing.assert_allclose(found["frequency"], np.pi * np.array([1, 3, 5]) / 6)
@@ -69,7 +69,7 @@ def test_each_draw_is_that_of_its_own_system() -> None:
 
 def test_what_a_program_with_actions_leaves_out_is_said() -> None:
     data = {"observations": np.array([0, 0, 1, 0]), "actions": np.array([0, 0, 0, 1])}
-    found = invariants(tiger.model, data, {"accuracy": np.random.default_rng(0).beta(8.0, 2.0, (2, 5))})
+    found = invariants(read(tiger.model, data), {"accuracy": np.random.default_rng(0).beta(8.0, 2.0, (2, 5))})
     assert set(found.data_vars) == {"move_entropy", "log_evidence"}
     assert set(json.loads(found.attrs["left_out"])) == set(markov_invariants.OF_ONE_MATRIX)
 
@@ -93,7 +93,7 @@ def of_series(y: Any, own: bool) -> None:
 def test_series_share_what_is_alike(own: bool) -> None:
     data = {"y": np.random.default_rng(0).normal(size=(6, 2)), "own": own}
     T = np.random.default_rng(1).dirichlet([1.0, 1.0], (2, 5, 2 if own else 1, 2))
-    found = invariants(of_series, data, {"T": T})
+    found = invariants(read(of_series, data), {"T": T})
     assert found["log_evidence"].dims == ("chain", "draw")
     assert ("sequence" in found["persistence"].dims) == own
     assert "sequence" in found["move_entropy"].dims
@@ -127,7 +127,7 @@ def test_what_is_infinite_or_undefined_stays_so_in_the_summary() -> None:
 
 def test_draws_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match=r"given: \{\}"):
-        invariants(two_state_pomdp.model, DATA, {})
+        invariants(read(two_state_pomdp.model, DATA), {})
     uneven = {"T": draws(0)["T"], "O": draws(0)["O"][:, :10]}
     with pytest.raises(DataError, match="as many of each"):
-        invariants(two_state_pomdp.model, DATA, uneven)
+        invariants(read(two_state_pomdp.model, DATA), uneven)

@@ -14,6 +14,7 @@ from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.identifiability.learned import learnable
 from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
+from ppl_worldmodel.program.reading import read
 from ppl_worldmodel.reports import learning_sections
 
 KEY = jax.random.key(0)
@@ -46,7 +47,7 @@ def exact_draws() -> np.ndarray:
 
 def test_a_run_has_what_could_be_learned_beside_what_was(tmp_path: Path) -> None:
     draws = exact_draws()
-    found = learnable(noise, DATA, ["mean"], {"svi": result(draws + 9.0), "nuts": result(draws)}, None, KEY)
+    found = learnable(read(noise, DATA), {"svi": result(draws + 9.0), "nuts": result(draws)}, None, KEY)
     assert (found.attrs["at"], found.attrs["engine"]) == ("the posterior mean", "nuts")
     np.testing.assert_allclose(found["value"], draws.mean(), rtol=1e-12)
     np.testing.assert_allclose(found["data_sd"], ((DATA["y"] - draws.mean()) ** 2).sum() ** -0.5, rtol=1e-10)
@@ -57,8 +58,8 @@ def test_a_run_has_what_could_be_learned_beside_what_was(tmp_path: Path) -> None
     assert float(found["prior_felt"][0]) < 0.05 < float(found["data_felt"][0])
     path = tmp_path / "run.nc"
     xr.DataTree.from_dict({"identifiability": found}).to_netcdf(path, engine="h5netcdf")
-    with xr.open_datatree(path) as read:
-        xr.testing.assert_equal(read["identifiability"].to_dataset().load(), found)
+    with xr.open_datatree(path) as again:
+        xr.testing.assert_equal(again["identifiability"].to_dataset().load(), found)
 
 
 def test_a_narrow_prior_is_felt() -> None:
@@ -66,14 +67,15 @@ def test_a_narrow_prior_is_felt() -> None:
     precision = 20 + 25.0
     centre = (DATA["y"].sum() - 3.0 * 25.0) / precision
     draws = np.random.default_rng(2).normal(centre, precision**-0.5, (4, 500))
-    found = learnable(partial(noise, centre=-3.0, scale=0.2), DATA, ["mean"], {"nuts": result(draws)}, None, KEY)
+    narrow = partial(noise, centre=-3.0, scale=0.2)
+    found = learnable(read(narrow, DATA), {"nuts": result(draws)}, None, KEY)
     assert float(found["prior_felt"][0]) > 0.05
     assert float(found["data_felt"][0]) > 0.05
 
 
 def test_a_flat_prior_is_not_felt_and_it_is_said_why() -> None:
     flat = partial(noise, prior=dist.Uniform(-9.0, 9.0))
-    found = learnable(flat, DATA, ["mean"], {"nuts": result(exact_draws())}, None, KEY)
+    found = learnable(read(flat, DATA), {"nuts": result(exact_draws())}, None, KEY)
     assert np.isnan(found["prior_felt"]).all()
     assert "flat prior" in found.attrs["unfelt"]
     section = learning_sections.learnable(found)
@@ -83,8 +85,8 @@ def test_a_flat_prior_is_not_felt_and_it_is_said_why() -> None:
 
 def test_why_nothing_is_said() -> None:
     states = {"exact": result(exact_draws(), STATES)}
-    assert learnable(noise, DATA, ["mean"], states, None, KEY).attrs["left_out"] == "no engine learned the parameters"
+    assert learnable(read(noise, DATA), states, None, KEY).attrs["left_out"] == "no engine learned the parameters"
     no_number = {"nuts": result(np.full((4, 5), np.inf))}
-    found = learnable(noise, DATA, ["mean"], no_number, None, KEY)
+    found = learnable(read(noise, DATA), no_number, None, KEY)
     assert not found.data_vars
     assert found.attrs["left_out"]

@@ -14,7 +14,7 @@ from scipy import stats
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.identifiability.prior_sensitivity import overlap, prior_draws, prior_overlap, sensitivity
 from ppl_worldmodel.program.coordinates import Coordinates, coordinates
-from ppl_worldmodel.program.reading import examine
+from ppl_worldmodel.program.reading import read
 
 CASES = {
     "the same": (stats.norm(), stats.norm()),
@@ -68,9 +68,8 @@ def coin(y: Any, a: float = 2.0, b: float = 2.0) -> None:
 def tossed(heads: int, tails: int, a: float) -> tuple[Coordinates, dict[str, np.ndarray]]:
     """The program, and exact draws from its posterior."""
     data = {"y": np.repeat([1, 0], [heads, tails]), "a": a, "b": a}
-    _, plan = examine(coin, data)
     draws = np.random.default_rng(0).beta(a + heads, a + tails, (4, 1000))
-    return coordinates(coin, data, plan), {"p": draws}
+    return coordinates(read(coin, data)), {"p": draws}
 
 
 @pytest.mark.parametrize(

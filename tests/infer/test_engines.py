@@ -23,16 +23,17 @@ TWO = {
 SHORT = {"num_warmup": 100, "num_samples": 100, "num_chains": 2}
 
 RUNS = {
-    "exact, finite": (lambda: exact_engine(parameters=two_state_pomdp.truth), two_state_pomdp.model, TWO),
-    "exact, Gaussian": (lambda: exact_engine(parameters=NILE_PARAMETERS), nile.model, NILE),
-    "gibbs": (lambda: gibbs(parameters=two_state_pomdp.truth, prefixes=2, **SHORT), two_state_pomdp.model, TWO),
-    "nuts, finite, learned": (lambda: nuts(**SHORT), two_state_pomdp.model, TWO),
-    "nuts, Gaussian, states": (lambda: nuts(parameters=NILE_PARAMETERS, prefixes=[4], **SHORT), nile.model, NILE),
-    "svi, Gaussian, learned": (lambda: svi(num_steps=200, num_samples=100), nile.model, NILE),
+    "exact, finite": (exact_engine(), two_state_pomdp.model, TWO, two_state_pomdp.truth),
+    "exact, Gaussian": (exact_engine(), nile.model, NILE, NILE_PARAMETERS),
+    "gibbs": (gibbs(prefixes=2, **SHORT), two_state_pomdp.model, TWO, two_state_pomdp.truth),
+    "nuts, finite, learned": (nuts(**SHORT), two_state_pomdp.model, TWO, None),
+    "nuts, Gaussian, states": (nuts(prefixes=[4], **SHORT), nile.model, NILE, NILE_PARAMETERS),
+    "svi, Gaussian, learned": (svi(num_steps=200, num_samples=100), nile.model, NILE, None),
     "svi, Gaussian, states": (
-        lambda: svi(guide="full_rank", parameters=NILE_PARAMETERS, num_steps=200, num_samples=100),
+        svi(guide="full_rank", num_steps=200, num_samples=100),
         nile.model,
         NILE,
+        NILE_PARAMETERS,
     ),
 }
 
@@ -44,8 +45,8 @@ SLOW = {name for name in RUNS if name.startswith(("nuts", "svi"))} - {"svi, Gaus
     scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in RUNS]
 )
 def result(request: pytest.FixtureRequest) -> tuple[str, xr.DataTree]:
-    make, model, data = RUNS[request.param]
-    return request.param, make()(model, data, KEY)
+    engine, model, data, parameters = RUNS[request.param]
+    return request.param, engine(read(model, data, parameters), KEY)
 
 
 def test_groups_dimensions_and_attributes(result: tuple[str, xr.DataTree]) -> None:
@@ -101,8 +102,8 @@ def test_filtered_beliefs_of_prefixes_are_there_only_where_asked(result: tuple[s
 
 
 def test_the_same_key_gives_the_same_draws() -> None:
-    engine = gibbs(parameters=two_state_pomdp.truth, **SHORT)
-    first, second = (engine(two_state_pomdp.model, TWO, KEY) for _ in range(2))
+    engine = gibbs(**SHORT)
+    first, second = (engine(read(two_state_pomdp.model, TWO, two_state_pomdp.truth), KEY) for _ in range(2))
     xr.testing.assert_identical(first["posterior"].to_dataset(), second["posterior"].to_dataset())
 
 

@@ -9,10 +9,9 @@ import pytest
 from numpyro.contrib.control_flow import scan
 from numpyro.infer.util import log_density
 
-from ppl_worldmodel import gibbs, given
+from ppl_worldmodel import gibbs, read
 from ppl_worldmodel.infer.single_site import _log_density_of_steps
 from ppl_worldmodel.program.finite.latent_values import layout
-from ppl_worldmodel.program.reading import examine
 
 from ..references import paths
 
@@ -45,11 +44,11 @@ WITH_A_GAP = np.array([2.0, 5.0, np.nan, 1.0, 0.0, 11.0])
 
 @pytest.mark.parametrize("model", [transition_first, emission_first])
 def test_terms_of_the_steps_sum_to_the_log_density(model) -> None:
-    _, plan = examine(model, {"observations": COUNTS}, {})
-    found = layout(model, {"observations": COUNTS}, {}, plan)
+    reading = read(model, {"observations": COUNTS}, {})
+    found = layout(reading)
     for seed in range(3):
         path = jax.random.randint(jax.random.key(seed), (7,), 0, 3)
-        terms = _log_density_of_steps(given(model, {}), {"observations": COUNTS}, found, path, 6)
+        terms = _log_density_of_steps(reading.program({}), found, path, 6)
         whole, _ = log_density(model, (), {"observations": COUNTS}, {"start": path[0], "state": path[1:]})
         np.testing.assert_allclose(terms.sum(), whole, rtol=1e-12)
 
@@ -61,8 +60,9 @@ def test_draws_agree_with_the_listed_paths(model, observations) -> None:
         model, {"observations": observations}, {}, observed={"count": observations}, state_site="state", initial_site="start",
         num_states=3, num_steps=6, emission_first=model is emission_first,
     )  # fmt: skip
-    engine = gibbs(parameters={}, num_samples=4000, num_warmup=200, prefixes=[1, 4])
-    beliefs = engine(model, {"observations": observations}, jax.random.key(1))["beliefs"].to_dataset()
+    engine = gibbs(num_samples=4000, num_warmup=200, prefixes=[1, 4])
+    reading = read(model, {"observations": observations}, {})
+    beliefs = engine(reading, jax.random.key(1))["beliefs"].to_dataset()
     for kind, exact in (("smoothed", reference.smoothed), ("filtered", reference.filtered)):
         asked = np.isfinite(beliefs[kind].values).all(axis=-1)
         exact = np.asarray(exact)[asked]

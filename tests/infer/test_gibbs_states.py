@@ -18,7 +18,6 @@ from ppl_worldmodel.checks import convergence
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.infer.gibbs_states import ONE_AT_A_TIME, WHOLE_PATHS, single_site_connects
 from ppl_worldmodel.program.finite.latent_values import layout
-from ppl_worldmodel.program.reading import examine
 
 from ..references.enumeration import ProgramBeliefs, enumerate_program
 
@@ -188,10 +187,10 @@ def test_an_observation_can_connect_what_is_apart_without_it() -> None:
         scan(step, numpyro.sample("start", dist.Categorical(jnp.array([0.5, 0.5]))), observations)
 
     data = {"observations": np.array([1.0, 1.0, 1.0])}
-    _, plan = examine(seen, data, {})
-    found = layout(seen, data, {}, plan)
-    assert single_site_connects(seen, found, np.array([[True, True, True]]), {}, data) is not None
-    assert single_site_connects(seen, found, np.array([[True] * 3, [False] * 3]), {}, data) is None
+    reading = read(seen, data, {})
+    found = layout(reading)
+    assert single_site_connects(reading, found, np.array([[True, True, True]])) is not None
+    assert single_site_connects(reading, found, np.array([[True] * 3, [False] * 3])) is None
 
 
 def test_data_that_no_path_explains_are_refused_with_the_step() -> None:

@@ -128,7 +128,7 @@ def quick(name: str) -> Any:
 @pytest.mark.parametrize("name", [quick(name) for name in CASES])
 def test_posterior_of_the_parameters(name: str, num_samples: int) -> None:
     engine, model, data, exact = CASES[name]
-    result = engine(num_samples=num_samples)(model, data, jax.random.key(5))
+    result = engine(num_samples=num_samples)(read(model, data), jax.random.key(5))
     off = far_off(result["posterior"].to_dataset(), exact())
     assert max(off.values()) < 5.0, off
 

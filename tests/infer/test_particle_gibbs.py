@@ -9,9 +9,9 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.contrib.control_flow import scan
 
+from ppl_worldmodel import read
 from ppl_worldmodel.infer.particle_gibbs import path_sampler
 from ppl_worldmodel.program.finite.latent_values import layout
-from ppl_worldmodel.program.reading import examine
 
 Y = np.array([0.0, 1.0, np.nan, 1.0, 0.0, 1.0])
 FOLLOWS = np.array([[[0.8, 0.2], [0.4, 0.6]], [[0.55, 0.45], [0.1, 0.9]]])  # by state and last value
@@ -50,10 +50,9 @@ def enumerated() -> np.ndarray:
 def test_a_missing_value_that_is_used_later_and_a_state_that_never_moves() -> None:
     """Independent chains, few particles: a wrong weight of an ancestor would show at once."""
     data = {"y": Y}
-    _, plan = examine(two_lags, data, {})
-    found = layout(two_lags, data, {}, plan)
+    reading = read(two_lags, data, {})
     sample = path_sampler(
-        two_lags, plan.start, found.batch, found.gaps, num_warmup=50, num_samples=200, num_chains=80, num_particles=4
+        reading, layout(reading).batch, num_warmup=50, num_samples=200, num_chains=80, num_particles=4
     )
     draws = jax.jit(lambda key: sample({}, data, jnp.ones(len(Y), bool), key))(jax.random.key(0))
     state, value = (np.asarray(draws.values[name]) for name in ("state", "y_unobserved"))

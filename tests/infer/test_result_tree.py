@@ -1,6 +1,7 @@
 """Are the axes of a result called what they are?  Time, sequences and the parts of the state, for programs of every shape."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,8 +14,8 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel import exact_engine, read
-from ppl_worldmodel.exact import Structure
 from ppl_worldmodel.infer import result_tree
+from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.site_axes import sites
 
 from ..program import written_finite, written_gaussian
@@ -23,10 +24,10 @@ from ..program.contract import draw_parameters
 KEY = jax.random.key(0)
 
 
-def built(model: Any, data: dict, structure: Structure, posterior: dict | None = None) -> xr.DataTree:
+def built(reading: Reading, posterior: dict | None = None) -> xr.DataTree:
     return result_tree.build(
-        model=model, data=data, key=KEY, started=0.0, engine="imaginary", algorithm="", question=result_tree.STATES, family="",
-        beliefs_from="", beliefs={}, posterior=posterior or {}, structure=structure,
+        reading=reading, key=KEY, started=0.0, engine="imaginary", algorithm="", question=result_tree.STATES,
+        beliefs_from="", beliefs={}, posterior=posterior or {},
     )  # fmt: skip
 
 
@@ -46,23 +47,26 @@ def square(y: Any, shift: Any = 0.0, lengths: Any = None) -> None:
     scan(step, start, y)
 
 
-STRUCTURE = Structure(states=("s",), initials=("start",), sequences=4, factors=("s",), labels=((0,), (1,)))
 SQUARE = {"y": np.arange(16.0).reshape(4, 4)}
 
 
 def test_equal_lengths_do_not_confuse_the_axes() -> None:
     draws = {name: np.zeros((1, 2, *shape)) for name, shape in {"mean": (4,), "T": (4, 4), "s": (4, 4)}.items()}
-    posterior = built(square, SQUARE, STRUCTURE, draws)["posterior"].to_dataset()
+    reading = read(square, SQUARE)
+    assert reading.structure.sequences == 4
+    posterior = built(reading, draws)["posterior"].to_dataset()
     assert posterior["mean"].dims == ("chain", "draw", "sequence")
     assert posterior["T"].dims == ("chain", "draw", "T_dim_0", "T_dim_1")
     assert posterior["s"].dims == ("chain", "draw", "time", "sequence")
-    observed = built(square, SQUARE, STRUCTURE)["observed_data"]["y"]
+    observed = built(reading)["observed_data"]["y"]
     assert observed.dims == ("time", "sequence")
     np.testing.assert_array_equal(observed, SQUARE["y"])
 
 
 def test_one_series_has_no_axis_of_sequences() -> None:
-    observed = built(square, SQUARE, Structure())["observed_data"]["y"]
+    unread = replace(read(square, SQUARE), system=None)
+    assert unread.structure.sequences == 0
+    observed = built(unread)["observed_data"]["y"]
     assert observed.dims == ("time", "y_dim_1")
 
 
@@ -78,15 +82,13 @@ def test_one_series_has_no_axis_of_sequences() -> None:
 )
 def test_observed_data_of_written_programs(written: Any, name: str, dims: dict) -> None:
     example = written.WRITTEN[name]
-    found = built(example.model, example.data, read(example.model, example.data).system.structure)[
-        "observed_data"
-    ].to_dataset()
+    found = built(read(example.model, example.data))["observed_data"].to_dataset()
     assert {str(name): values.dims for name, values in found.data_vars.items()} == dims
 
 
 def test_what_a_mask_leaves_out_is_missing() -> None:
     example = written_finite.WRITTEN["ragged"]
-    found = built(example.model, example.data, read(example.model, example.data).system.structure)
+    found = built(read(example.model, example.data))
     lengths = example.data["lengths"]
     expected = np.arange(written_finite.SHORT)[:, None] >= lengths
     np.testing.assert_array_equal(
@@ -105,19 +107,19 @@ def test_a_batch_without_a_plate_is_known_by_its_place() -> None:
         scan(step, jnp.zeros(3, int), y)
 
     data = {"y": np.zeros((5, 3))}
-    structure = read(model, data).system.structure
-    assert structure.sequences == 3
-    assert sites(model, data, structure)["s"].dims == ("time", "sequence")
+    reading = read(model, data)
+    assert reading.structure.sequences == 3
+    assert sites(reading)["s"].dims == ("time", "sequence")
 
 
 def test_inputs_are_constant_data_by_name() -> None:
     data = SQUARE | {"shift": np.arange(4.0), "lengths": [1, 2, 3]}
-    constant = built(square, data, STRUCTURE)["constant_data"].to_dataset()
+    constant = built(read(square, data))["constant_data"].to_dataset()
     assert {str(name): values.dims for name, values in constant.data_vars.items()} == {
         "shift": ("time",),
         "lengths": ("lengths_dim_0",),
     }
-    nested = built(lambda inputs: square(inputs["y"], inputs["shift"]), {"inputs": SQUARE | {"shift": 1.0}}, STRUCTURE)
+    nested = built(read(lambda inputs: square(inputs["y"], inputs["shift"]), {"inputs": SQUARE | {"shift": 1.0}}))
     assert list(nested["constant_data"].data_vars) == ["inputs.shift"]
 
 

@@ -155,8 +155,9 @@ def test_a_step_whose_weights_are_ignored_is_noticed() -> None:
 
 
 def test_the_evidence_is_unbiased_with_few_particles_and_its_logarithm_is_not() -> None:
-    exact = exact_engine(parameters={})(*READ["Gaussian, emission first"][:2], KEY).attrs["log_evidence"]
-    found = smc(parameters={}, num_particles=8, num_replicates=20_000)(*READ["Gaussian, emission first"][:2], KEY)
+    reading = read(*READ["Gaussian, emission first"])
+    exact = exact_engine()(reading, KEY).attrs["log_evidence"]
+    found = smc(num_particles=8, num_replicates=20_000)(reading, KEY)
     log_ratio = found["log_likelihood"]["log_predictive"].values.sum(axis=(1, 2)) - exact
     ratio = np.exp(log_ratio)
     assert abs(ratio.mean() - 1.0) < 4.0 * ratio.std(ddof=1) / np.sqrt(20_000) < 0.1

@@ -60,8 +60,8 @@ def on_a_grid(y: np.ndarray, rho: float, emission_first: bool) -> tuple[dict[str
 def test_counts_of_a_gaussian_state_are_those_on_a_grid(emission_first: bool) -> None:
     y = np.array([2.0, 0.0, GAP, 5.0, 3.0, 9.0])
     exact, log_evidence = on_a_grid(y, 0.8, emission_first)
-    engine = smc(parameters={"rho": 0.8}, num_particles=2000, num_replicates=32)
-    found = engine(counts, {"y": y, "emission_first": emission_first}, KEY)
+    reading = read(counts, {"y": y, "emission_first": emission_first}, {"rho": 0.8}, exactly=False)
+    found = smc(num_particles=2000, num_replicates=32)(reading, KEY)
     assert np.abs(scores(found, exact)).max() < 5.0
     assert abs(found.attrs["log_evidence"] - log_evidence) < 4.0 * found.attrs["log_evidence_mcse"] < 0.2
 
@@ -84,4 +84,4 @@ def test_what_cannot_be_filtered_is_refused() -> None:
     with pytest.raises(DataError, match=r"'rho' is 1\.5: expected a value of the kind Interval"):
         smc()(read(counts, {"y": np.arange(6)}, {"rho": 1.5}, exactly=False), KEY)
     with pytest.raises(WorldModelError, match="num_particles=0"):
-        smc(parameters={}, num_particles=0)
+        smc(num_particles=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpyro.infer.util import log_density
 
-from ppl_worldmodel import exact_engine, given, read, svi
+from ppl_worldmodel import exact_engine, read, svi
 from ppl_worldmodel.infer.svi import _standardised
 from ppl_worldmodel.models import nile
 
@@ -15,11 +15,11 @@ PARAMETERS = {"level_scale": 60.0, "observation_scale": 120.0}
 
 
 def test_the_standardised_program_has_the_same_density() -> None:
-    program = given(nile.model, PARAMETERS)
-    standard, constrain, start = _standardised(program, DATA, jax.random.key(0))
+    program = read(nile.model, DATA, PARAMETERS).program(PARAMETERS)
+    standard, constrain, start = _standardised(program, jax.random.key(0))
     points = [start, start + 0.3, start - 0.7]
     there = [float(log_density(standard, (), {}, {"u": u})[0]) for u in points]
-    here = [float(log_density(program, (), DATA, constrain(u))[0]) for u in points]
+    here = [float(log_density(program, (), {}, constrain(u))[0]) for u in points]
     # The two differ by the log of the prior scales, a constant.
     np.testing.assert_allclose(np.diff(there), np.diff(here), rtol=1e-9)
 

@@ -18,17 +18,17 @@ from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
 from ppl_worldmodel.files.load import Loaded
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.infer.smc import smc
-from ppl_worldmodel.questions import answering_unread, asked_at
+from ppl_worldmodel.studies.applicable_engines import answering_unread, asked_at
 
 KEY = jax.random.key(4)
 RETURNS = np.array([0.3, -1.2, np.nan, 2.5, 0.1])
 
 
-def volatility(returns):
+def volatility(returns, phi=0.9, sigma=0.6):
     """The state is the logarithm of a variance."""
 
     def step(x, value):
-        x = numpyro.sample("log_variance", dist.Normal(0.9 * x - 0.1, 0.6))
+        x = numpyro.sample("log_variance", dist.Normal(phi * x - 0.1, sigma))
         numpyro.sample("return", dist.Normal(0.0, jnp.exp(0.5 * x)), obs=value)
         return x, None
 
@@ -56,12 +56,9 @@ def by_grid(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, xr.DataTree]:
-    data = {"returns": RETURNS}
-    sampled = nuts(parameters={}, num_warmup=200, num_samples=500, num_chains=2, prefixes=[1, 3])
-    return {
-        "smc": smc(num_particles=2000, num_replicates=16)(read(volatility, data, {}, exactly=False), KEY),
-        "nuts": sampled(volatility, data, KEY),
-    }
+    reading = read(volatility, {"returns": RETURNS}, {}, exactly=False)
+    sampled = nuts(num_warmup=200, num_samples=500, num_chains=2, prefixes=[1, 3])
+    return {"smc": smc(num_particles=2000, num_replicates=16)(reading, KEY), "nuts": sampled(reading, KEY)}
 
 
 @pytest.mark.slow
@@ -108,7 +105,7 @@ def test_a_discrete_site_is_refused_by_name() -> None:
         scan(step, first, y)
 
     with pytest.raises(NotExactlySolvable, match=r"discrete site '(first_)?regime'"):
-        nuts()(read(switching, {"y": np.array([0.1, 0.2])}, {}), KEY)
+        nuts()(read(switching, {"y": np.array([0.1, 0.2])}, {}, exactly=False), KEY)
 
 
 def test_engines_that_only_run_the_program_are_offered() -> None:
@@ -119,6 +116,11 @@ def test_engines_that_only_run_the_program_are_offered() -> None:
 
 
 def test_parameters_that_nobody_gave_are_asked_for() -> None:
-    loaded = Loaded("volatility", volatility, "", "", None, {}, {}, {}, ModuleType("volatility"))
+    def unknown(returns):
+        phi = numpyro.sample("phi", dist.Uniform(0.0, 1.0))
+        volatility(returns, phi, numpyro.sample("sigma", dist.HalfNormal(1.0)))
+
+    loaded = Loaded("volatility", unknown, "", "", None, {}, {}, {}, ModuleType("volatility"))
+    reading = read(unknown, {"returns": RETURNS}, exactly=False)
     with pytest.raises(WorldModelError, match=r"""--parameters '\{"phi": \.\.\., "sigma": \.\.\.\}'"""):
-        asked_at(loaded, {}, ["phi", "sigma"], None, nuts(), KEY, print, exactly=False)
+        asked_at(loaded, reading, None, nuts(), KEY, print)

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ppl_worldmodel import gibbs, nuts
-from ppl_worldmodel.infer.exact import exact_engine
+from ppl_worldmodel import exact_engine, gibbs, nuts, read
 from ppl_worldmodel.program.start import starting_sites
 
 from ..program import written_finite, written_gaussian
@@ -19,10 +18,8 @@ def beliefs_of(written: Any, engine: Any) -> tuple[Any, Any]:
     """The exact beliefs and the engine's, at one draw of the parameters."""
     sites = starting_sites(written.model, written.data).sites
     parameters = draw_parameters(written.model, written.data, sites, 1)
-    results = [
-        made(written.model, written.data, jax.random.key(0))["beliefs"].to_dataset()
-        for made in (exact_engine(parameters=parameters), engine(parameters))
-    ]
+    reading = read(written.model, written.data, parameters)
+    results = [made(reading, jax.random.key(0))["beliefs"].to_dataset() for made in (exact_engine(), engine)]
     return results[0], results[1]
 
 
@@ -42,9 +39,7 @@ STATES = ["singular noise", "non-centred", "seasonal", "old and new state", "pla
 @pytest.mark.parametrize("name", [some(name, {"second order", "plate"}) for name in GIBBS])
 def test_gibbs(name: str) -> None:
     written = written_finite.WRITTEN[name]
-    exact, found = beliefs_of(
-        written, lambda parameters: gibbs(parameters=parameters, num_samples=2500, num_warmup=200, prefixes=[1])
-    )
+    exact, found = beliefs_of(written, gibbs(num_samples=2500, num_warmup=200, prefixes=[1]))
     for kind in ("filtered", "smoothed"):
         assert exact[kind].dims == found[kind].dims
         asked = np.isfinite(found[kind].values)
@@ -59,9 +54,7 @@ def test_gibbs(name: str) -> None:
 @pytest.mark.parametrize("name", [some(name, {"singular noise"}) for name in STATES])
 def test_nuts_on_the_states(name: str) -> None:
     written = written_gaussian.WRITTEN[name]
-    exact, found = beliefs_of(
-        written, lambda parameters: nuts(parameters=parameters, num_samples=1000, num_warmup=400, prefixes=[3])
-    )
+    exact, found = beliefs_of(written, nuts(num_samples=1000, num_warmup=400, prefixes=[3]))
     for kind in ("filtered", "smoothed"):
         assert exact[kind].dims == found[kind].dims
         asked = np.isfinite(found[kind].values)

@@ -27,8 +27,7 @@ from ppl_worldmodel.labels.aligned_results import worst_rhat
 from ppl_worldmodel.labels.alignment import CLEAR, align, relabelled
 from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
 from ppl_worldmodel.models import three_state
-from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.reading import examine, system_at
+from ppl_worldmodel.program.reading import read
 
 CHAINS, WARMUP, AT_ONCE = 4, 500, 10
 DRAWS, SWEEPS = 1000, 4  # a draw is kept after so many sweeps
@@ -52,9 +51,8 @@ def sampled(
     model: Callable, observed: np.ndarray, key: jax.Array, **lengths: int
 ) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """Each series as data of the program, and draws (chain, draw, ...) of its posterior by the blocked Gibbs sampler."""
-    example = {"observations": observed[0]}
-    system, plan = examine(model, example)
-    run = chain(model, plan, conjugate_families(model, example, system, plan), **lengths)
+    reading = read(model, {"observations": observed[0]})
+    run = chain(reading, conjugate_families(reading), **lengths)
     chains = jax.jit(jax.vmap(lambda data, keys: jax.vmap(lambda key: run(data, key)[0])(keys)))
     for first in range(0, len(observed), AT_ONCE):
         some = observed[first : first + AT_ONCE]
@@ -102,14 +100,13 @@ def main(sets: int = 100, states: int = 3, steps: int = 1000, *, seed: int = 0) 
     key_data, key_chains = jax.random.split(jax.random.key(seed))
     observed, right = series(states, sets, steps, key_data), truth(states)
     model = partial(three_state.model, num_states=states, num_obs=states)
-    example = {"observations": observed[0]}
-    system, plan = examine(model, example)
-    names = relabelling(model, example, system, plan, coordinates(model, example, plan))
+    reading = read(model, {"observations": observed[0]})
+    names = relabelling(reading)
     assert names is not None
 
     @jax.jit
     def occupied(data: dict[str, Any], draws: dict[str, Any]) -> jax.Array:
-        at = lambda each: finite.smooth(system_at(model, data, each, plan)).smoothed  # noqa: E731
+        at = lambda each: finite.smooth(reading.on(data).at(each)).smoothed  # noqa: E731
         return jax.lax.map(at, draws, batch_size=100)
 
     lengths = {"num_warmup": WARMUP, "num_samples": DRAWS, "thin": SWEEPS}

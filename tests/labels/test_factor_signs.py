@@ -15,8 +15,7 @@ from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.labels.aligned_results import in_one_labelling, posterior_mean
 from ppl_worldmodel.labels.factor_signs import Signs, signs, with_signs
-from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.reading import examine
+from ppl_worldmodel.program.reading import read
 
 RANDOM = np.random.default_rng(3)
 LOADINGS, STAY = np.array([1.2, -0.8, 0.5]), np.array(0.7)
@@ -52,9 +51,7 @@ def two_factors(y: Any) -> None:
 
 
 def free(model: Any, **settings: Any) -> Signs | None:
-    data = {"y": Y, **settings}
-    system, plan = examine(model, data)
-    return signs(model, data, system, plan, coordinates(model, data, plan))
+    return signs(read(model, {"y": Y, **settings}))
 
 
 def test_loadings_change_sign_with_their_factor_and_nothing_else_does() -> None:
@@ -77,7 +74,7 @@ def test_a_prior_that_knows_the_sign_leaves_it() -> None:
 
 
 def test_draws_of_both_signs_become_those_of_one() -> None:
-    data = {"y": Y}
+    reading = read(one_factor, {"y": Y})
     right = {
         "stay": np.broadcast_to(STAY, (2, 6)) + 0.01 * RANDOM.standard_normal((2, 6)),
         "loadings": LOADINGS + 0.05 * RANDOM.standard_normal((2, 6, 3)),
@@ -89,18 +86,18 @@ def test_draws_of_both_signs_become_those_of_one() -> None:
         name: (("chain", "draw", *(["series"] if each.ndim > 2 else [])), each) for name, each in drawn.items()
     }
     result = xr.DataTree.from_dict(
-        {"posterior": xr.Dataset(posterior), "beliefs": xr.Dataset(of_parameter_draws(one_factor, data, drawn)[0])}
+        {"posterior": xr.Dataset(posterior), "beliefs": xr.Dataset(of_parameter_draws(reading, drawn)[0])}
     )
     result.attrs = {"question": PARAMETERS, "engine": "any"}
     truth = {"stay": STAY, "loadings": LOADINGS, "level": np.zeros(3)}
-    found = in_one_labelling(one_factor, data, {"any": result}, truth)["any"]
+    found = in_one_labelling(reading, {"any": result}, truth)["any"]
     np.testing.assert_allclose(found["posterior"]["loadings"], right["loadings"], rtol=1e-12)
     np.testing.assert_array_equal(found["alignment"]["sign"].values, sign)
-    expected = of_parameter_draws(one_factor, data, right)[0]
+    expected = of_parameter_draws(reading, right)[0]
     np.testing.assert_allclose(found["beliefs"]["smoothed"], expected["smoothed"], rtol=1e-10)
     assert np.abs(found["beliefs"]["smoothed"]).max() > 2.0 * np.abs(result["beliefs"]["smoothed"]).max()
     # Without a truth the draws settle on one of the two signs, and a mean is taken of draws of one sign.
-    mean = posterior_mean(one_factor, data, result, ["stay", "loadings", "level"])
+    mean = posterior_mean(reading, result)
     assert np.abs(mean["loadings"]) == pytest.approx(np.abs(LOADINGS), abs=0.1)
     (row,) = label_switching.findings(found)
     assert row.verdict == "agrees"

@@ -25,7 +25,7 @@ import ppl_worldmodel.models as shipped
 from ppl_worldmodel import read
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.load import default_data, load
-from ppl_worldmodel.program.reading import log_predictive
+from ppl_worldmodel.program.system import log_predictive
 
 from . import examples
 

@@ -14,7 +14,6 @@ from numpyro.infer.util import log_density
 from ppl_worldmodel import marginalize, nuts, read
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.coordinates import computed_sites, coordinates
-from ppl_worldmodel.program.reading import examine
 
 Y = {"y": np.array([0.3, 1.5, 2.2, -0.4, 0.1])}
 
@@ -43,11 +42,11 @@ def test_what_is_computed_from_parameters_may_be_given_with_them() -> None:
 
 
 def test_they_are_computed_anew() -> None:
-    _, plan = examine(model, Y)
-    found = computed_sites(model, Y, plan, {"s": jnp.asarray(0.6)})
+    reading = read(model, Y)
+    found = computed_sites(reading, {"s": jnp.asarray(0.6)})
     assert set(found) == {"variance", "pair"}
     np.testing.assert_allclose(found["pair"], [0.6, 1.2])
-    assert coordinates(model, Y, plan).names == ("s",)
+    assert coordinates(reading).names == ("s",)
 
 
 def test_the_marginal_program_has_no_site_of_the_states() -> None:

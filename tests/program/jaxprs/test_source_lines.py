@@ -71,7 +71,9 @@ def test_the_line_of_an_operation() -> None:
     found = where(*chain(lambda x: own(x), "abs", 1.0))
     assert found is not None
     assert found.number == line_with("in a function of one's own")
-    assert str(found) == (f"test_source_lines.py:{found.number} (`return jnp.abs(x) + 1.0  # in a function of one's own`)")
+    assert str(found) == (
+        f"test_source_lines.py:{found.number} (`return jnp.abs(x) + 1.0  # in a function of one's own`)"
+    )
 
 
 def test_what_a_library_compiled_for_another_line_is_found_on_this_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ppl_worldmodel import read
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.program.reading import log_predictive
+from ppl_worldmodel.program.system import log_predictive
 
 from .grammar_missing import log_evidence, program, random_shape
 

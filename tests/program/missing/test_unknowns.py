@@ -265,17 +265,17 @@ def test_gradients_go_through_an_unknown() -> None:
 @pytest.mark.parametrize(
     ("model", "y", "engine"),
     [
-        (choices, CHOSEN, gibbs(parameters={}, num_samples=2000)),
-        (choices, CHOSEN, smc(parameters={}, num_particles=1000)),
-        (regression(lambda seen, y, last: seen), Y, nuts(parameters={}, num_chains=2)),
-        (regression(lambda seen, y, last: seen), Y, smc(parameters={}, num_particles=1000)),
-        (regression(lambda seen, y, last: y), Y, smc(parameters={}, num_particles=1000)),
+        (choices, CHOSEN, gibbs(num_samples=2000)),
+        (choices, CHOSEN, smc(num_particles=1000)),
+        (regression(lambda seen, y, last: seen), Y, nuts(num_chains=2)),
+        (regression(lambda seen, y, last: seen), Y, smc(num_particles=1000)),
+        (regression(lambda seen, y, last: y), Y, smc(num_particles=1000)),
     ],
     ids=["gibbs", "smc of a chain", "nuts", "smc", "smc of an input"],
 )
 def test_other_engines_agree(model: Callable, y: np.ndarray, engine: Callable) -> None:
     key = jax.random.key(3)
-    data = {"y": y}
-    findings = belief_check.findings(engine(model, data, key), exact_engine()(read(model, data, {}), key))
+    reading = read(model, {"y": y}, {})
+    findings = belief_check.findings(engine(reading, key), exact_engine()(reading, key))
     assert findings
     assert all(finding.verdict != "disagrees" for finding in findings)

@@ -20,6 +20,7 @@ from ppl_worldmodel.checks import calibration
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.infer.side_by_side import SAMPLERS, Lengths
 from ppl_worldmodel.labels.relabelling import permuted, relabelling
+from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.reading import Reading, read
 from ppl_worldmodel.program.replay import replay
 from ppl_worldmodel.program.simulate import as_data, simulate
@@ -37,7 +38,7 @@ def calibrate(
     replications: int = 200,
     num_warmup: int = 300,
     num_samples: int = 500,
-    seed: int = 0,
+    key: int | jax.Array = 0,
     fitted: Callable | None = None,
     arguments: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -59,7 +60,7 @@ def calibrate(
     started = time.perf_counter()
     model, fitted = with_dotted_sites(model), with_dotted_sites(fitted) if fitted else None
     given = dict(arguments or {})
-    key_truth, key_chains = jax.random.split(jax.random.key(seed))
+    key_truth, key_chains = jax.random.split(random_key(key))
     keys = jax.random.split(key_truth, replications)
     runs = jax.jit(jax.vmap(lambda key: simulate(model, None, key, **given)))(keys)
     settings = {name: value for name, value in given.items() if name != "num_steps"}
@@ -120,7 +121,7 @@ def calibrate(
             if done < replications:
                 say(f"{engine}: {done} of {replications} data sets, about {left:.0f} s left")
     truth, draws = ({n: np.concatenate([p[i][n] for p in parts])[:replications] for n in parts[0][i]} for i in (0, 1))
-    return _ranked(engine, truth, draws, seed, seconds=time.perf_counter() - started, num_warmup=num_warmup)
+    return _ranked(engine, truth, draws, random_key(key), seconds=time.perf_counter() - started, num_warmup=num_warmup)
 
 
 def side_by_side(replications: int, cores: int, num_samples: int, entries: int) -> int:
@@ -156,14 +157,14 @@ def quantities(reading: Reading, parameters: Mapping[str, Array], states: Array)
 
 
 def _ranked(
-    engine: str, truth: dict[str, np.ndarray], draws: dict[str, np.ndarray], seed: int, **said: float | int
+    engine: str, truth: dict[str, np.ndarray], draws: dict[str, np.ndarray], key: Array, **said: float | int
 ) -> xr.Dataset:
     # What is given, such as the first state of a machine that starts as new, is no test.
     names = [name for name in truth if np.ptp(truth[name]) or np.ptp(draws[name])]
     true, drawn = np.stack([truth[name] for name in names]), np.stack([draws[name] for name in names])
     step = calibration.thinning(drawn)
     thinned = drawn[..., step - 1 :: step]
-    ranks = calibration.fractional_ranks(true, thinned, seed)
+    ranks = calibration.fractional_ranks(true, thinned, np.asarray(jax.random.key_data(key)))
     p_values = calibration.uniformity(ranks)
     replications, kept = true.shape[1], thinned.shape[-1]
     row = calibration.finding(engine, names, p_values, replications=replications, kept=kept)

@@ -22,19 +22,21 @@ from ppl_worldmodel.checks.check import as_dataset, check
 from ppl_worldmodel.checks.failed import row
 from ppl_worldmodel.checks.prior_predictive import prior_predictive
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.engines import ENGINES, engines_at
-from ppl_worldmodel.errors import WRONG_CALL, DataError, NotExactlySolvable
+from ppl_worldmodel.errors import WRONG_CALL, NotExactlySolvable
 from ppl_worldmodel.failure import told
 from ppl_worldmodel.files.coordinate_labels import labelled
-from ppl_worldmodel.files.load import Loaded
+from ppl_worldmodel.files.load import Loaded, default_data, load, of_function
 from ppl_worldmodel.identifiability.learned import learnable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.labels.aligned_results import in_one_labelling
+from ppl_worldmodel.program.arguments import check_call, random_key
 from ppl_worldmodel.program.reading import read
 from ppl_worldmodel.program.unread import entries_unread
 from ppl_worldmodel.provenance import provenance
-from ppl_worldmodel.questions import answering, answering_unread, asked_at, centre, same_observations
+from ppl_worldmodel.studies.applicable_engines import answering, answering_unread, asked_at, centre, same_observations
+from ppl_worldmodel.studies.engine_settings import ENGINES, engines_at
+from ppl_worldmodel.studies.result import Result
 
 NO_REFERENCE = (
     "no exact reference exists: the engines only run the program, and are compared with each other, filtered beliefs with filtered "
@@ -42,31 +44,72 @@ NO_REFERENCE = (
 )
 
 
-def run(
-    loaded: Loaded,
-    data: Mapping[str, Any],
+def study(
+    model: Callable | str | Loaded,
+    data: Mapping[str, Any] | None = None,
     *,
-    data_from: str = "given by the caller",
-    simulated: bool = False,
     known: bool = False,
     parameters: Mapping[str, Any] | None = None,
     engines: Sequence[str] = (),
-    seed: int = 0,
+    key: int | jax.Array = 0,
     fast: bool = False,
     prefixes: bool = False,
+    truth: Mapping[str, Any] | None = None,
+    simulated: bool = False,
+    coords: Mapping[str, Any] | None = None,
+    units: Mapping[str, str] | None = None,
+    data_from: str = "given by the caller",
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
     command: str = "",
-) -> xr.DataTree:
-    """Run the engines on one model and data set, check them against each other, and return everything.
+) -> Result:
+    """Run the engines on one model and data set, check them against each other, and return everything: `worldmodel check`.
 
+    model       a NumPyro program, a shipped model's name, the path of a model file, or what `load` returned
+    data        the keyword arguments that the program takes; None: the model's own, else simulated from its truth
     known       False: the parameters are learned, and NUTS is the reference of SVI; True: they are given (by `parameters`, else
-                the model's `truth`, else the posterior mean of a NUTS run), and the exact recursion is the reference
-    simulated   the data come from the model's `truth`, so that learned parameters can be checked against it
+                the truth, else the posterior mean of a NUTS run), and the exact recursion is the reference
+    parameters  values of the parameters that are given; this implies `known`
     engines     names out of ENGINES; none: those that apply
     fast        a tenth of the draws: to see that it runs, not to decide anything
-    prefixes    with known parameters, sample the filtered and predicted beliefs of every time step, not of a few
+    prefixes    at given parameters, sample the filtered and predicted beliefs of every time step, not of a few
+    truth, coords, units  of a bare function, what a model file says: parameter values, labels of dimensions and units
+    simulated   the data come from the truth, so that learned parameters are checked against it
+    data_from, command  for the page; say: is told what happens; progress: bars on the terminal
     """
+    loaded = load(model) if isinstance(model, str) else model
+    if not isinstance(loaded, Loaded):
+        check_call(loaded, {} if data is None else data)
+        loaded = of_function(loaded, truth=truth, coords=coords, units=units)
+    if data is None:
+        seed = key if isinstance(key, int) else 0
+        data, data_from = default_data(loaded, seed)
+        simulated = data_from.startswith("simulated")
+    return Result(_run(
+        loaded, data, known=known or parameters is not None, parameters=parameters, engines=engines, key=random_key(key),
+        fast=fast, prefixes=prefixes, simulated=simulated, data_from=data_from, progress=progress, say=say, command=command,
+        seed=key if isinstance(key, int) else json.dumps(np.asarray(jax.random.key_data(random_key(key))).tolist()),
+    ))  # fmt: skip
+
+
+def _run(
+    loaded: Loaded,
+    data: Mapping[str, Any],
+    *,
+    known: bool,
+    parameters: Mapping[str, Any] | None,
+    engines: Sequence[str],
+    key: jax.Array,
+    fast: bool,
+    prefixes: bool,
+    simulated: bool,
+    data_from: str,
+    progress: bool,
+    say: Callable[[str], None],
+    command: str,
+    seed: int | str,
+) -> xr.DataTree:
+    """The tree of a study."""
     started = time.perf_counter()
     reading = read(loaded.model, data, exactly=not known)
     exactly = reading.system is not None
@@ -75,13 +118,11 @@ def run(
     for name in same_observations(reading) if exactly else ():
         count = reading.structure.sequences
         say(f"all {count} series have the same observations of site '{name}': is a column missing for each?")
-    if parameters and not known:
-        raise DataError("parameters are given, but are to be learned: add --known to ask at these values")
     if not known and not reading.parameters:
         say("the program has no parameters to learn: its states are checked")
         known = True
     chosen = answering(engines, known, reading, say) if exactly else answering_unread(engines, reading.why_not)
-    keys = dict(zip(ENGINES, jax.random.split(jax.random.key(seed), len(ENGINES)), strict=True))
+    keys = dict(zip(ENGINES, jax.random.split(key, len(ENGINES)), strict=True))
 
     def size(number: int) -> int:
         return number // 10 if fast else number

@@ -13,13 +13,13 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel import given, memory
-from ppl_worldmodel.calibrate import _ranked, calibrate, side_by_side
+from ppl_worldmodel.studies.calibrate import _ranked, calibrate, side_by_side
 from ppl_worldmodel.checks.calibration import fractional_ranks, thinning, uniformity
 from ppl_worldmodel.cli.main import main
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.models import nile, two_state_pomdp
 
-from .cli.test_check import fails
+from ..cli.test_check import fails
 
 SHORT: dict[str, Any] = {"replications": 150, "num_warmup": 20, "num_samples": 60, "arguments": {"num_steps": 20}}
 
@@ -150,7 +150,7 @@ def test_batches_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
         "arguments": {"num_steps": 5},
     }
     whole = calibrate(two_states(), **settings)
-    monkeypatch.setattr("ppl_worldmodel.calibrate.BATCH", 8 * 20 * 5)
+    monkeypatch.setattr("ppl_worldmodel.studies.calibrate.BATCH", 8 * 20 * 5)
     told: list[str] = []
     parts = calibrate(two_states(), **settings, say=told.append)
     np.testing.assert_allclose(parts["rank"].values, whole["rank"].values)

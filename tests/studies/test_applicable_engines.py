@@ -8,11 +8,11 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.contrib.control_flow import scan
 
+from ppl_worldmodel import read
 from ppl_worldmodel.errors import WorldModelError
-from ppl_worldmodel.program.reading import examine
-from ppl_worldmodel.questions import answering, same_observations
+from ppl_worldmodel.studies.applicable_engines import answering, same_observations
 
-from .program import written_finite, written_gaussian
+from ..program import written_finite, written_gaussian
 
 LEARNERS = ["nuts", "gibbs", "svi", "svi_full_rank"]
 SAMPLERS = ["nuts", "smc", "svi", "svi_full_rank"]
@@ -20,7 +20,7 @@ SAMPLERS = ["nuts", "smc", "svi", "svi_full_rank"]
 
 def answers(written: Any, known: bool = True, engines: tuple[str, ...] = ()) -> tuple[list[str], str]:
     said: list[str] = []
-    found = answering(engines, known, *examine(written.model, written.data), said.append)
+    found = answering(engines, known, read(written.model, written.data), said.append)
     return found, " ".join(said)
 
 
@@ -78,10 +78,9 @@ def test_wrong_names() -> None:
 def test_series_that_all_have_the_same_observations_are_noticed() -> None:
     plate = written_gaussian.WRITTEN["plate"]
     for y, expected in ((plate.data["y"], []), (plate.data["y"][:, 0], ["y"]), (np.zeros((6, 2)), ["y"])):
-        system, _ = examine(plate.model, {"y": y})
-        assert same_observations(plate.model, {"y": y}, system.structure) == expected
+        assert same_observations(read(plate.model, {"y": y})) == expected
     one = written_gaussian.WRITTEN["companion form"]
-    assert same_observations(one.model, one.data, examine(one.model, one.data)[0].structure) == []
+    assert same_observations(read(one.model, one.data)) == []
 
 
 def test_the_exact_engine_alone_learns_nothing_and_is_refused_before_any_work() -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.checks import convergence
-from ppl_worldmodel.engines import ENGINES
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.load import Loaded
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.labels.aligned_results import in_one_labelling, posterior_mean
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.site_axes import sites
+from ppl_worldmodel.studies.engine_settings import ENGINES
 
 Say = Callable[[str], None]
 
