@@ -43,7 +43,7 @@ def categories(y: Any) -> None:
 
 
 def rows(model: Callable, data: dict[str, Any], parameters: dict[str, float] | None = None) -> list[Finding]:
-    return prior_predictive(read(model, data, parameters, exactly=False), KEY, **FEW)
+    return prior_predictive(read(model, data, parameters), KEY, **FEW)
 
 
 def walk(length: int = 30, seed: int = 1) -> np.ndarray:

@@ -64,7 +64,8 @@ def test_equal_lengths_do_not_confuse_the_axes() -> None:
 
 
 def test_one_series_has_no_axis_of_sequences() -> None:
-    unread = replace(read(square, SQUARE), system=None)
+    parameters = {"mean": np.zeros(4), "T": np.full((4, 4), 0.25)}
+    unread = replace(read(square, SQUARE, parameters), system=None)
     assert unread.structure.sequences == 0
     observed = built(unread)["observed_data"]["y"]
     assert observed.dims == ("time", "y_dim_1")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -13,11 +14,11 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel import given, memory
-from ppl_worldmodel.studies.calibrate import _ranked, calibrate, side_by_side
 from ppl_worldmodel.checks.calibration import fractional_ranks, thinning, uniformity
 from ppl_worldmodel.cli.main import main
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.models import nile, two_state_pomdp
+from ppl_worldmodel.studies.calibrate import _ranked, calibrate, side_by_side
 
 from ..cli.test_check import fails
 
@@ -79,7 +80,7 @@ def test_what_never_varies_neither_thins_nor_is_ranked() -> None:
         "any",
         {"free": truth[0], "given": given[0]},
         {"free": draws[0], "given": still[0]},
-        0,
+        jax.random.key(0),
         seconds=0.0,
         num_warmup=0,
     )
