@@ -30,6 +30,7 @@ def level() -> LinearGaussian:
 SYSTEMS = {"finite": two_state, "Gaussian": level}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=list(SYSTEMS))
 def test_perfect_draws_are_hardly_ever_called_wrong(system) -> None:
     system = system()
@@ -81,6 +82,7 @@ def faults() -> dict[str, tuple]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(faults()))
 def test_a_planted_fault_is_found(fault: str) -> None:
     right, wrong = faults()[fault]

@@ -103,6 +103,7 @@ def test_without_a_plant_everything_agrees(engine: str, family: str) -> None:
 PLANTS = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf, "negative": -0.5}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=some.data())
 def test_nothing_agrees_that_judges_what_is_not_a_number(data: some.DataObject) -> None:

@@ -39,11 +39,13 @@ def particles() -> xr.DataTree:
     return smc()(read(chain, {"y": Y}, {}, exactly=False), KEY)
 
 
+@pytest.mark.slow
 def test_enough_particles_agree(particles: xr.DataTree, exact: xr.DataTree) -> None:
     assert [row.verdict for row in convergence.findings(particles)] == ["agrees"]
     assert [row.verdict for row in evidence.findings(particles, exact)] == ["agrees"]
 
 
+@pytest.mark.slow
 def test_few_particles_are_undecided_and_say_how_many_would_do() -> None:
     (found,) = convergence.findings(smc(num_particles=30)(read(chain, {"y": Y}, {}, exactly=False), KEY))
     assert found.verdict == "undecided"
@@ -64,6 +66,7 @@ def test_another_exact_evidence(exact: xr.DataTree, off: float, verdict: str) ->
     assert found.verdict == verdict
 
 
+@pytest.mark.slow
 def test_a_chain_that_never_moves_is_not_converged() -> None:
     """A state that stays for ever: one at a time it cannot be changed, whatever the data say."""
     sampled = gibbs(num_samples=200, num_warmup=10)(read(chain, {"y": Y, "stay": 1.0}, {}), KEY)

@@ -69,6 +69,7 @@ def test_the_rank_is_uniform(cauchy: bool) -> None:
     assert stats.kstest(p_values, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_years_given_to_a_level_near_zero() -> None:
     (row,) = rows(level, {"y": 1900.0 + np.arange(30)})
     assert row.verdict == "disagrees"
@@ -84,6 +85,7 @@ def test_one_entry_far_outside() -> None:
     assert (row.verdict, row.worst, row.n) == ("disagrees", "t = 9", 29)
 
 
+@pytest.mark.slow
 def test_data_of_the_program() -> None:
     y = walk()
     y[4] = np.nan
@@ -96,6 +98,7 @@ def test_data_of_the_program() -> None:
     assert sharp.verdict == "disagrees"
 
 
+@pytest.mark.slow
 def test_shares_of_categories() -> None:
     usual, rare = np.array([0, 0, 1, 1, 0, 1, 0, 0] * 5), np.array([0, 2, 1, 2, 0, 2, 0, 2] * 5)
     (row,) = rows(categories, {"y": usual})

@@ -33,6 +33,7 @@ def test_perfect_draws_of_several_series_agree(name: str) -> None:
     assert found.n == 3 * 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_fault_in_one_series_is_found_where_it_is(name: str) -> None:
     system = systems(name)

@@ -24,6 +24,7 @@ def test_a_state_that_is_impossible_must_not_be_visited() -> None:
     assert binomial_p(np.array(1.0), np.array(1.0), np.array(100.0)) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.95])
 def test_the_joint_p_keeps_its_level_under_dependence(correlation: float) -> None:
     random = np.random.default_rng(0)

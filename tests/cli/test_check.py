@@ -127,6 +127,7 @@ def test_wrong_data(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "actions" in fails(capsys, *arguments)
 
 
+@pytest.mark.slow
 def test_wrong_parameters(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     known = ("check", "two_state_pomdp", "--known", "--parameters")
     O = [[0.8, 0.2], [0.3, 0.7]]
@@ -163,6 +164,7 @@ def test_a_row_of_T_in_the_program_that_does_not_sum_to_one(own: Path, capsys: p
     assert "the transition of site 's' does not sum to one: row [0] sums to 1.1" in message
 
 
+@pytest.mark.slow
 def test_check_writes_a_page_and_a_result(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(
         [

@@ -66,6 +66,7 @@ def test_a_length_that_the_program_uses_is_no_idle_setting(own: Path) -> None:
     assert not is_ignored(load("own.py").model, {"observations": None, "num_steps": 7}, "num_steps")
 
 
+@pytest.mark.slow
 def test_dates_and_names_reach_the_result_and_the_page(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = [
         "check",

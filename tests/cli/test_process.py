@@ -126,6 +126,7 @@ def test_a_folder_that_can_be_written_to_is_tried_without_a_trace(tmp_path: Path
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_of_the_machine(tmp_path: Path) -> None:
     """A full disk and a killed process are nobody's verdict."""
     with open("/dev/full", "w") as full:
@@ -147,6 +148,7 @@ def test_a_reader_that_is_gone(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.slow
 def test_what_a_program_prints_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     done = run(tmp_path, "simulate", "noisy.py", "--json")
@@ -155,6 +157,7 @@ def test_what_a_program_prints_is_no_result(tmp_path: Path) -> None:
     assert {"from the file", "from a shell", "from the program"} <= set(done.stderr.splitlines())
 
 
+@pytest.mark.slow
 def test_a_program_cannot_set_the_status(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     ends = run(tmp_path, "simulate", "noisy.py", "--steps", "7")

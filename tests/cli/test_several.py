@@ -123,6 +123,7 @@ def test_columns_of_a_plate(own: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "p(s = 1)" in page
 
 
+@pytest.mark.slow
 def test_a_missing_column_is_told(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ("check", "cities.py", "--data", "cities.csv", "--column")
     message = fails(capsys, *call, "y=paris,rome")

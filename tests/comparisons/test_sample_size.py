@@ -110,6 +110,7 @@ def test_models_that_name_their_arguments_alike_need_no_more() -> None:
         steps_to_tell(nile.model, river, unrelated, {}, KEY, num_steps=50)
 
 
+@pytest.mark.slow
 def test_many_short_series_tell_the_same_rate_of_independent_draws() -> None:
     found = of_two_states(FREE, [P, P], FREE, [Q, Q], num_steps=50, num_series=60)
     rate = P @ np.log(P / Q)
@@ -128,6 +129,7 @@ def drifting(observations: Any = None, num_steps: int = 50) -> None:
     scan(step, jnp.array(1000.0), observations, length=num_steps if observations is None else len(observations))
 
 
+@pytest.mark.slow
 def test_a_drifting_level_is_judged_in_series_as_long_as_the_data() -> None:
     """Beside a model that knows no drift a longer series is foretold ever worse: the rate is that of its length."""
     found = steps_to_tell(drifting, {}, noisy, {}, KEY, num_steps=100, num_series=20)

@@ -55,6 +55,7 @@ def p_values(make: str, number: int, steps: int, wrong: object = None) -> np.nda
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ["finite", "gaussian"])
 def test_a_sufficient_belief_is_rarely_called_insufficient(make: str) -> None:
     number = 200
@@ -63,6 +64,7 @@ def test_a_sufficient_belief_is_rarely_called_insufficient(make: str) -> None:
     assert (found < LEVEL).sum() <= stats.binom.ppf(0.999, number, LEVEL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "wrong"), [("finite", np.array([[0.6, 0.4], [0.4, 0.6]])), ("gaussian", 0.5)])
 def test_a_belief_that_forgets_too_fast_is_found(make: str, wrong: object) -> None:
     assert (p_values(make, 20, 1500, wrong) < 1e-3).all()

@@ -55,6 +55,7 @@ CASES = [("finite", order) for order in ("transition first", "emission first", "
 CASES += [("gaussian", order) for order in ("transition first", "emission first")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "order"), CASES)
 def test_the_density_is_the_programs(family: str, order: str) -> None:
     model = program(family, order)
@@ -74,6 +75,7 @@ def test_the_density_is_the_programs(family: str, order: str) -> None:
     assert_logs_close(log_joint(system, path) + expected, log_density(model, (), {"y": Y}, values)[0], "log joint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "order"), CASES)
 def test_paths_are_drawn_from_the_posterior(family: str, order: str) -> None:
     """The states, against the exact smoother; of the start see the next test."""

@@ -29,6 +29,7 @@ def assert_claims_hold(system: LinearGaussian) -> Digits:
     return found.digits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [1.0, 1e4, 1e8, 1e16])
 def test_digits_claimed_are_digits_had(prior: float) -> None:
     for at, noise, apart in LADDER:
@@ -36,6 +37,7 @@ def test_digits_claimed_are_digits_had(prior: float) -> None:
             assert_claims_hold(two_sensors(prior, noise, apart))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["transition first", "emission first"])
 def test_two_nearly_identical_sensors(order: Order) -> None:
     """Covariances are off by several nats here; the claim of the covariance form must say so."""
@@ -68,6 +70,7 @@ def test_where_keeps_digits_they_are_taken() -> None:
     assert jax.jit(gaussian.filter)(system).digits is None
 
 
+@pytest.mark.slow
 def test_several_series_have_digits_each() -> None:
     hard, easy = two_sensors(1e8, 1e-12, 1e-4), two_sensors(1.0, 1e-2, 1.0)
     bare = [jax.tree.map(jnp.asarray, system._replace(structure=Structure())) for system in (hard, easy)]

@@ -33,6 +33,7 @@ def matrix_at(system: LinearGaussian, name: str, t: int) -> jax.Array:
     return getattr(system, name)[t] if name in system.structure.varying else getattr(system, name)
 
 
+@pytest.mark.slow
 @both_orders
 @pytest.mark.parametrize(("varying", "dim_x", "dim_y"), [("", 3, 2), ("AbQCdR", 3, 2), ("bC", 1, 1)])
 def test_beliefs_equal_the_conditioned_joint(order: Order, varying: str, dim_x: int, dim_y: int) -> None:

@@ -104,6 +104,7 @@ def test_the_smoother_of_a_stiff_system_seen_whole(order: Order, prior: float, n
         assert_covariances_close(found.smoothed_covariance, covariance, covariance, covariance, "smoothed covariance")
 
 
+@pytest.mark.slow
 @both_orders
 @stiff
 def test_the_smoother_of_a_stiff_system_seen_in_part(order: Order, prior: float, noise: float) -> None:

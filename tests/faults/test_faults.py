@@ -22,6 +22,7 @@ def marked(planted: list[Planted]) -> list:
     return [pytest.param(p, id=named(p), marks=[pytest.mark.nightly] if p.slow else []) for p in planted]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planted", marked(list(PLANTED)))
 def test_a_planted_fault_is_found(planted: Planted) -> None:
     (case,) = cases(planted.model, range(SEED, SEED + 1))

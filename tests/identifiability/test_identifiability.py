@@ -46,6 +46,7 @@ def derivative(of: Any, at: np.ndarray, along: np.ndarray, h: float = 1e-5) -> n
     return (of(at + h * along) - of(at - h * along)) / (2 * h)
 
 
+@pytest.mark.slow
 def test_scores_are_slopes_of_sums_over_all_paths() -> None:
     at, along = np.array([1.2, -0.7, 2.0, -1.5]), np.array([0.4, -0.3, 0.7, 0.5])
 
@@ -134,6 +135,7 @@ def learned_and_not(observations: Any) -> None:
     scan(step, jnp.zeros(()), observations)
 
 
+@pytest.mark.slow
 def test_what_is_learned_together_or_not_at_all() -> None:
     y = np.random.default_rng(0).normal(size=(30, 2))
     found = identifiability(
@@ -168,6 +170,7 @@ def two_states(parameters: dict) -> xr.Dataset:
     return identifiability(read(two_state_pomdp.model, data), parameters, key=KEY)
 
 
+@pytest.mark.slow
 def test_two_states_that_emit_alike_are_not_identified() -> None:
     alike = two_states({"T": two_state_pomdp.truth["T"], "O": np.array([[0.6, 0.4], [0.6, 0.4]])})
     assert alike.attrs["verdict"] == NOT
@@ -208,6 +211,7 @@ def test_a_gaussian_level_is_identified() -> None:
     assert found.attrs["least_known"].startswith("level_scale up: the data alone know this to 0.")
 
 
+@pytest.mark.slow
 def test_where_there_is_no_slope_it_says_so() -> None:
     edge = {"T": np.array([[1.0, 0.0], [0.1, 0.9]]), "O": two_state_pomdp.truth["O"]}
     with pytest.raises(DataError, match=r"value of T\[0, 0\], T\[0, 1\] lies on the edge of its support"):

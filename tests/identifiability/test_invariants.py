@@ -27,6 +27,7 @@ def draws(seed: int, chains: int = 4, length: int = 250) -> dict[str, np.ndarray
     return {"T": np.stack(rows[:2], axis=2), "O": np.stack(rows[2:], axis=2)}
 
 
+@pytest.mark.slow
 def test_chains_that_exchange_the_names_of_the_states_say_the_same() -> None:
     """Whole chains, and single draws within a chain."""
     plain, random = draws(0), np.random.default_rng(2)
@@ -53,6 +54,7 @@ def test_chains_that_exchange_the_names_of_the_states_say_the_same() -> None:
     xr.testing.assert_allclose(other["stationary"], expected["stationary"])
 
 
+@pytest.mark.slow
 def test_each_draw_is_that_of_its_own_system() -> None:
     random = np.random.default_rng(0)
     scales = {"level_scale": random.gamma(10.0, 4.0, (2, 3)), "observation_scale": random.gamma(10.0, 12.0, (2, 3))}

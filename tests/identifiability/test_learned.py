@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 import xarray as xr
 from numpyro.contrib.control_flow import scan
 
@@ -45,6 +46,7 @@ def exact_draws() -> np.ndarray:
     return np.random.default_rng(1).normal(DATA["y"].sum() / precision, precision**-0.5, (4, 500))
 
 
+@pytest.mark.slow
 def test_a_run_has_what_could_be_learned_beside_what_was(tmp_path: Path) -> None:
     draws = exact_draws()
     found = learnable(read(noise, DATA), {"svi": result(draws + 9.0), "nuts": result(draws)}, None, KEY)
@@ -62,6 +64,7 @@ def test_a_run_has_what_could_be_learned_beside_what_was(tmp_path: Path) -> None
         xr.testing.assert_equal(again["identifiability"].to_dataset().load(), found)
 
 
+@pytest.mark.slow
 def test_a_narrow_prior_is_felt() -> None:
     """The prior N(-3, 0.2^2) of a mean whose data say 0.5 +- 0.2: both are felt."""
     precision = 20 + 25.0
@@ -73,6 +76,7 @@ def test_a_narrow_prior_is_felt() -> None:
     assert float(found["data_felt"][0]) > 0.05
 
 
+@pytest.mark.slow
 def test_a_flat_prior_is_not_felt_and_it_is_said_why() -> None:
     flat = partial(noise, prior=dist.Uniform(-9.0, 9.0))
     found = learnable(read(flat, DATA), {"nuts": result(exact_draws())}, None, KEY)

@@ -49,6 +49,7 @@ def result(request: pytest.FixtureRequest) -> tuple[str, xr.DataTree]:
     return request.param, engine(read(model, data, parameters), KEY)
 
 
+@pytest.mark.slow
 def test_groups_dimensions_and_attributes(result: tuple[str, xr.DataTree]) -> None:
     name, tree = result
     assert {"posterior", "observed_data", "beliefs"} <= set(tree.children)
@@ -101,6 +102,7 @@ def test_filtered_beliefs_of_prefixes_are_there_only_where_asked(result: tuple[s
         assert np.flatnonzero(asked).tolist() == expected
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_draws() -> None:
     engine = gibbs(**SHORT)
     first, second = (engine(read(two_state_pomdp.model, TWO, two_state_pomdp.truth), KEY) for _ in range(2))

@@ -42,6 +42,7 @@ COUNTS = np.array([2.0, 5.0, 8.0, 1.0, 0.0, 11.0])
 WITH_A_GAP = np.array([2.0, 5.0, np.nan, 1.0, 0.0, 11.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [transition_first, emission_first])
 def test_terms_of_the_steps_sum_to_the_log_density(model) -> None:
     reading = read(model, {"observations": COUNTS}, {})
@@ -53,6 +54,7 @@ def test_terms_of_the_steps_sum_to_the_log_density(model) -> None:
         np.testing.assert_allclose(terms.sum(), whole, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observations", [COUNTS, WITH_A_GAP], ids=["complete", "with a gap"])
 @pytest.mark.parametrize("model", [transition_first, emission_first])
 def test_draws_agree_with_the_listed_paths(model, observations) -> None:

@@ -135,6 +135,7 @@ def listed_beliefs(found: xr.DataTree, reference: list[dict[tuple, float]]) -> n
     return np.array([[belief.get(tuple(label), 0.0) for label in labels] for belief in reference])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(PROGRAMS))
 def test_draws_are_those_of_all_paths(name: str) -> None:
     model, data, latents = PROGRAMS[name]
@@ -156,6 +157,7 @@ def test_draws_are_those_of_all_paths(name: str) -> None:
     assert "single-site moves may not connect" in row.why
 
 
+@pytest.mark.slow
 def test_sequences_are_drawn_on_their_own() -> None:
     data = {"observations": np.array([[0, 1], [1, 1], [0, 0], [0, 1]])}
     reference = enumerate_program(two_tigers, data, {}, {"start": [0, 1], "state": [0, 1]}, sequence_axis=-1)
@@ -168,6 +170,7 @@ def test_sequences_are_drawn_on_their_own() -> None:
         assert np.abs(z).max() < 5.0, z
 
 
+@pytest.mark.slow
 def test_a_chain_whose_paths_connect_is_sampled_one_site_at_a_time() -> None:
     found = gibbs(num_samples=200, num_warmup=20)(read(ordinary, {"observations": np.array([0, 1, 1])}, {}), KEY)
     assert found.attrs["algorithm"] == ONE_AT_A_TIME
@@ -193,6 +196,7 @@ def test_an_observation_can_connect_what_is_apart_without_it() -> None:
     assert single_site_connects(reading, found, np.array([[True] * 3, [False] * 3])) is None
 
 
+@pytest.mark.slow
 def test_data_that_no_path_explains_are_refused_with_the_step() -> None:
     def impossible(observations):
         def step(state, observation):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel import read
@@ -47,6 +48,7 @@ def enumerated() -> np.ndarray:
     return joint / joint.sum()
 
 
+@pytest.mark.slow
 def test_a_missing_value_that_is_used_later_and_a_state_that_never_moves() -> None:
     """Independent chains, few particles: a wrong weight of an ancestor would show at once."""
     data = {"y": Y}

@@ -48,6 +48,7 @@ def verdicts(candidate: xr.DataTree, reference: xr.DataTree) -> dict[str, str]:
     return {row.quantity.split()[0]: row.verdict for row in belief_check.findings(candidate, reference)}
 
 
+@pytest.mark.slow
 def test_every_step_is_answered_and_right(finite: tuple[xr.DataTree, xr.DataTree]) -> None:
     sampled, exact = finite
     assert np.isfinite(sampled["beliefs"].to_dataset()[["predicted", "filtered"]].to_array()).all()

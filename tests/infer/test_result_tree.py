@@ -71,6 +71,7 @@ def test_one_series_has_no_axis_of_sequences() -> None:
     assert observed.dims == ("time", "y_dim_1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "name", "dims"),
     [
@@ -130,6 +131,7 @@ def exact(written: Any, name: str) -> xr.DataTree:
     return exact_engine()(read(example.model, example.data, parameters), KEY)
 
 
+@pytest.mark.slow
 def test_the_exact_engine_names_sequences_and_parts() -> None:
     found = exact(written_finite, "factorial")["beliefs"]
     assert json.loads(found.attrs["factors"]) == ["a", "b"]

@@ -119,6 +119,7 @@ def scores(found: xr.DataTree, exact: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(z)
 
 
+@pytest.mark.slow
 def test_beliefs_and_evidence_are_the_exact_ones(both: tuple[xr.DataTree, xr.DataTree]) -> None:
     found, exact = both
     kinds = [name for name in exact["beliefs"].data_vars if not str(name).startswith("smoothed")]
@@ -143,6 +144,7 @@ def test_saved_and_read_back_equal(both: tuple[xr.DataTree, xr.DataTree], tmp_pa
     assert found["posterior"]["last_state"].sizes["chain"] == 32
 
 
+@pytest.mark.slow
 def test_a_step_whose_weights_are_ignored_is_noticed() -> None:
     model, data, parameters = READ["finite, with actions"]
     exact = exact_engine()(read(model, data, parameters), KEY)
@@ -154,6 +156,7 @@ def test_a_step_whose_weights_are_ignored_is_noticed() -> None:
     assert {finding.verdict for finding in belief_check.findings(found, exact)} == {"disagrees"}
 
 
+@pytest.mark.slow
 def test_the_evidence_is_unbiased_with_few_particles_and_its_logarithm_is_not() -> None:
     reading = read(*READ["Gaussian, emission first"])
     exact = exact_engine()(reading, KEY).attrs["log_evidence"]
@@ -219,6 +222,7 @@ def _mixture(paths: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
     return mean, within + np.einsum("p,pi,pj->ij", weight, each - mean, each - mean)
 
 
+@pytest.mark.slow
 def test_a_switching_system_is_that_of_all_its_paths() -> None:
     y = np.array([0.3, -1.0, GAP, 1.2, 0.8, 0.0])
     exact, log_evidence = all_regimes(y)

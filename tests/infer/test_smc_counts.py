@@ -56,6 +56,7 @@ def on_a_grid(y: np.ndarray, rho: float, emission_first: bool) -> tuple[dict[str
     return exact, float(log_evidence)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emission_first", [False, True])
 def test_counts_of_a_gaussian_state_are_those_on_a_grid(emission_first: bool) -> None:
     y = np.array([2.0, 0.0, GAP, 5.0, 3.0, 9.0])
@@ -66,6 +67,7 @@ def test_counts_of_a_gaussian_state_are_those_on_a_grid(emission_first: bool) ->
     assert abs(found.attrs["log_evidence"] - log_evidence) < 4.0 * found.attrs["log_evidence_mcse"] < 0.2
 
 
+@pytest.mark.slow
 def test_what_cannot_be_filtered_is_refused() -> None:
     def flat(y):
         def step(x, y):

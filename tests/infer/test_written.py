@@ -36,6 +36,7 @@ GIBBS = [
 STATES = ["singular noise", "non-centred", "seasonal", "old and new state", "plate", "diffuse level"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [some(name, {"second order", "plate"}) for name in GIBBS])
 def test_gibbs(name: str) -> None:
     written = written_finite.WRITTEN[name]

@@ -34,6 +34,7 @@ def test_a_parameter_called_state_leaves_the_axes_their_numbers() -> None:
     assert found["posterior"]["T"].dims == ("chain", "draw", "T_0", "T_1")
 
 
+@pytest.mark.slow
 def test_all_of_a_result_is_renamed() -> None:
     observed = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0])
     reading, rng = read(program, {"observations": observed}), np.random.default_rng(0)

@@ -54,6 +54,7 @@ def free(model: Any, **settings: Any) -> Signs | None:
     return signs(read(model, {"y": Y, **settings}))
 
 
+@pytest.mark.slow
 def test_loadings_change_sign_with_their_factor_and_nothing_else_does() -> None:
     found = free(one_factor)
     assert found is not None
@@ -62,6 +63,7 @@ def test_loadings_change_sign_with_their_factor_and_nothing_else_does() -> None:
     assert "stay" not in found.changes
 
 
+@pytest.mark.slow
 def test_each_of_two_factors_has_a_sign_of_its_own() -> None:
     found = free(two_factors)
     assert found is not None
@@ -69,10 +71,12 @@ def test_each_of_two_factors_has_a_sign_of_its_own() -> None:
     np.testing.assert_array_equal(found.changes["loadings"][1], np.tile([1.0, -1.0], (3, 1)))
 
 
+@pytest.mark.slow
 def test_a_prior_that_knows_the_sign_leaves_it() -> None:
     assert free(one_factor, location=0.5) is None
 
 
+@pytest.mark.slow
 def test_draws_of_both_signs_become_those_of_one() -> None:
     reading = read(one_factor, {"y": Y})
     right = {

@@ -30,6 +30,7 @@ def test_a_model_file_has_all_its_parts(name: str) -> None:
     assert {"state", "dim"} & set(loaded.coords)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped())
 def test_a_model_simulates_and_its_data_fit_it(name: str) -> None:
     loaded = load(name)
@@ -114,6 +115,7 @@ def test_a_prior_that_names_the_states_is_seen_to_do_so() -> None:
             assert_one_value(densities)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_states", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", ["three_state", "earthquakes", "old_faithful"])
 def test_the_number_of_states_is_free(name: str, num_states: int) -> None:

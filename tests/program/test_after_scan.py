@@ -104,6 +104,7 @@ def scaled(y: Any) -> None:
 FINITE = (one_statement, parameter_behind, a_table, some_steps, several_series, series_first, in_both_places, scaled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", FINITE, ids=lambda program: program.__name__)
 def test_a_finite_state(program: Callable) -> None:
     parameters = {"s": jnp.asarray(0.6)} if program in (one_statement, parameter_behind) else {}
@@ -144,6 +145,7 @@ def last_of_all(y: Any) -> None:
 GAUSSIAN = (of_the_state, of_both_states, vectors, last_of_all)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", GAUSSIAN, ids=lambda program: program.__name__)
 def test_a_gaussian_state(program: Callable) -> None:
     forecasts = ["next"] if program is last_of_all else {}
@@ -163,6 +165,7 @@ def test_a_gaussian_state(program: Callable) -> None:
     assert "next" not in trace
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_left_out() -> None:
     """Part of a vector and all of one, against the program without these terms."""
     seen = np.array([[0.1, 0.4], [np.nan, 1.0], [np.nan, np.nan], [0.3, -0.2], [0.0, 1.0]])

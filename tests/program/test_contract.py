@@ -39,6 +39,7 @@ def short(name: str, seed: int) -> tuple[Loaded, dict[str, Any], dict[str, Any]]
     return loaded, piece, draw_parameters(loaded.model, piece, system.structure.initials, seed)
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_shipped_model(name: str, seed: int) -> None:

@@ -55,6 +55,7 @@ def test_the_marginal_program_has_no_site_of_the_states() -> None:
     assert set(trace) == {"s", "variance", "pair", "log_predictive"}
 
 
+@pytest.mark.slow
 def test_nuts_on_the_parameters_keeps_them() -> None:
     posterior = nuts(num_warmup=20, num_samples=20, num_chains=1)(read(model, Y), jax.random.key(0))[
         "posterior"

@@ -61,6 +61,7 @@ def trend(y: Any, prior: Any) -> None:
     scan(step, numpyro.sample("x0", dist.Normal(jnp.zeros(2), prior).to_event(1)), y)
 
 
+@pytest.mark.slow
 def test_an_autoregression_seen_without_noise_from_a_flat_start() -> None:
     """The integral over the start of p(y_1 | x_0) is 1 / phi; after that it is a regression on what was seen."""
     y, phi = np.random.default_rng(0).normal(size=6), 0.7
@@ -75,6 +76,7 @@ def test_an_autoregression_seen_without_noise_from_a_flat_start() -> None:
     np.testing.assert_allclose(slope, -1 / phi + ((y[1:] - phi * y[:-1]) * y[:-1]).sum(), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_vector_autoregression_seen_without_noise_from_a_flat_start() -> None:
     y = np.random.default_rng(0).normal(size=(6, 2))
     system = read(vector_autoregression, {"y": y}).system
@@ -84,6 +86,7 @@ def test_a_vector_autoregression_seen_without_noise_from_a_flat_start() -> None:
     np.testing.assert_allclose(gaussian.filter(system).filtered, y, rtol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [1e3, 1e6, 1e7])
 def test_a_vague_prior_leaves_the_smoothed_slope_its_variance(prior: float) -> None:
     y = 3.0 + 0.5 * np.arange(8) + np.random.default_rng(0).normal(size=8)
@@ -97,6 +100,7 @@ def test_a_vague_prior_leaves_the_smoothed_slope_its_variance(prior: float) -> N
     assert "square roots" not in str(system) or prior > 1e3
 
 
+@pytest.mark.slow
 def test_the_plan_carries_the_form_into_the_trace() -> None:
     """Density and gradient of the marginal program on which covariances lose their digits."""
     data = {"y": 3.0 + 0.5 * np.arange(8.0) ** 2, "prior": 1e10}

@@ -75,6 +75,7 @@ def test_there_are_ten_and_each_says_what_it_is() -> None:
     assert all(example.SOURCE.startswith("NumPyro's ") for example in EXAMPLES.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_an_ordinary_program(name: str) -> None:
     """It runs in NumPyro itself and returns the states to judge, with a leading axis time where there is a scan."""
@@ -83,6 +84,7 @@ def test_an_example_is_an_ordinary_program(name: str) -> None:
     assert all(np.isfinite(leaf).all() and 4 <= len(leaf) <= 6 for leaf in jax.tree.leaves(returned))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", named("read: "))
 def test_read_as_its_status_says(name: str) -> None:
     example = EXAMPLES[name]
@@ -112,6 +114,7 @@ def test_evidence_is_that_of_numpyros_enumeration(name: str, seed: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", named("read: linear-Gaussian"))
 def test_evidence_is_that_of_the_joint_normal(name: str) -> None:
     example = EXAMPLES[name]

@@ -59,6 +59,7 @@ def check_named(hidden: Hidden) -> bool:
         raise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(FEW))
 def test_hidden_operations(seed: int) -> None:
     check_named(draw(seed))

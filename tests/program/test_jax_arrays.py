@@ -75,6 +75,7 @@ def of_a_number(y: Any) -> None:
     scan(step, 0, y)
 
 
+@pytest.mark.slow
 def test_both_ways_of_writing_it_are_read_alike() -> None:
     """A missing value is carried on: it is a further unknown, whichever way it is found."""
     y = jnp.asarray(Y)
@@ -97,6 +98,7 @@ def test_arrays_become_those_of_jax_where_the_program_needs_it() -> None:
     assert isinstance(text["of"], np.ndarray)
 
 
+@pytest.mark.slow
 def test_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "by_time.py").write_text(FILE)
     (tmp_path / "y.csv").write_text("y\n0.3\n1.5\n\n-0.4\n0.1\n")

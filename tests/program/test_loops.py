@@ -59,6 +59,7 @@ def test_labels_of_elements() -> None:
     assert last == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_step_with_a_loop_is_read_as_without_it(missing: bool) -> None:
     """Two series in a plate, whose last observation goes into the next mean; the loop is a sum."""

@@ -39,6 +39,7 @@ PROGRAMS: dict[str, tuple[Any, Any, Any, dict[str, dist.Distribution]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_marginalize_is_the_prior_times_the_evidence(name: str, gaps: bool) -> None:

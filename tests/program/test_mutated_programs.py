@@ -14,6 +14,7 @@ def faults(number: int, seed: int) -> list[str]:
     return [f"{mutant.name} {mutant.kinds}: {came}" for mutant, came in found if came.startswith("FAULT")]
 
 
+@pytest.mark.slow
 def test_some_mutated_programs() -> None:
     assert not faults(18, seed=1)
 

@@ -74,6 +74,7 @@ def runs_along(counts: Any, heights: Any, price: Any) -> None:
     scan(step, (0, jnp.array(1), 0.5), (counts, heights, price))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "gaps"), [(0, False), (1, False), (2, True)])
 @pytest.mark.parametrize(
     ("model", "order", "varying"),
@@ -121,6 +122,7 @@ def gaussian_program(first: bool) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "gaps"), [(0, False), (1, False), (2, True)])
 @pytest.mark.parametrize("order", ["transition first", "emission first"])
 def test_gaussian_programs_with_a_covariate(order: str, gaps: bool, seed: int) -> None:
@@ -170,6 +172,7 @@ def level_and_slope(first: bool, known: bool) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "known", "gaps"),
     [

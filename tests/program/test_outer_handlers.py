@@ -82,6 +82,7 @@ EMISSIONS: dict[str, tuple[Any, np.ndarray]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMISSIONS)
 def test_every_emission_that_has_a_density(name: str) -> None:
     emission, y = EMISSIONS[name]
@@ -106,6 +107,7 @@ def test_every_emission_that_has_a_density(name: str) -> None:
         assert_probabilities_close(belief, [listed.smoothed[t][(s,)] for s in range(2)], f"smoothed {t}")
 
 
+@pytest.mark.slow
 def test_a_carry_of_32_bits() -> None:
     """Programs written for float32 are read, and sampled, in float64."""
 

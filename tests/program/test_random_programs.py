@@ -228,6 +228,7 @@ GAUSSIAN = GaussianShape(
 plain = pytest.mark.parametrize(("check", "shape"), [(check_finite, FINITE), (check_gaussian, GAUSSIAN)])
 
 
+@pytest.mark.slow
 @plain
 def test_one_value_that_differs_is_noticed(check: Callable, shape: Any) -> None:
     """An oracle that is given a slightly different observation disagrees, and it is said how the program is written."""
@@ -243,6 +244,7 @@ def test_one_value_that_differs_is_noticed(check: Callable, shape: Any) -> None:
     assert "order = 'transition first'" in caught.value.__notes__[0]
 
 
+@pytest.mark.slow
 @plain
 def test_a_factor_outside_of_the_plate(check: Callable, shape: Any) -> None:
     check(shape._replace(factor="outside", sequences=2))

@@ -181,6 +181,7 @@ def test_an_impossible_observation_in_a_program() -> None:
     assert finite.first_impossible(log_predictive) == 2
 
 
+@pytest.mark.slow
 def test_missing_observations_of_every_kind_are_left_out() -> None:
     whole = read(two_state_pomdp.model, {"observations": SEEN}, TRUTH).system
     gaps = np.where(np.isin(np.arange(6), [0, 4]), np.nan, SEEN)

@@ -209,6 +209,7 @@ def diffuse(name: str = "level0") -> Any:
     return numpyro.sample(name, dist.ImproperUniform(dist.constraints.real, (), ()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [[], [0], [3, 4, 11]])
 @pytest.mark.parametrize("emission_first", [False, True])
 def test_statsmodels_local_level(emission_first: bool, missing: list[int]) -> None:
@@ -221,6 +222,7 @@ def test_statsmodels_local_level(emission_first: bool, missing: list[int]) -> No
     assert_statsmodels(ours, theirs.smooth([1.5, 0.4]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [[], [0], [3, 4, 11]])
 @pytest.mark.parametrize("emission_first", [False, True])
 def test_statsmodels_local_level_with_a_diffuse_start(emission_first: bool, missing: list[int]) -> None:
@@ -245,6 +247,7 @@ def trend(y: Any) -> None:
     scan(step, (diffuse("level0"), diffuse("slope0")), y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [[], [1, 5]])
 def test_statsmodels_trend_with_a_diffuse_start(missing: list[int]) -> None:
     """Two observations determine the two states; the smoothed beliefs of the steps before them are proper too."""

@@ -44,6 +44,7 @@ def finite_program(start: Any) -> Any:
     return model
 
 
+@pytest.mark.slow
 def test_a_gaussian_first_state_that_was_observed() -> None:
     """Bayes' rule by hand: prior precision 1/4, noise precision 4."""
 
@@ -62,6 +63,7 @@ def test_a_gaussian_first_state_that_was_observed() -> None:
     assert_logs_close(density, found.log_evidence, "log density of the marginal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [0, 1])
 def test_a_finite_first_state_that_was_observed(seen: int) -> None:
     prior, likelihood = np.array([0.3, 0.7]), np.array([[0.9, 0.1], [0.4, 0.6]])

@@ -109,6 +109,7 @@ def latent_values(model: Any) -> Any:
     return at, size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_finite(way: str) -> None:
     model = program(WAYS[way][0], lambda p: dist.Bernoulli(p), lambda x: dist.Categorical(T[x]))

@@ -66,6 +66,7 @@ def exact(case: Case) -> xr.DataTree:
     return exact_engine()(read(case.model, case.data, case.parameters), jax.random.key(0))
 
 
+@pytest.mark.slow
 @CASES
 def test_particles(case: Case) -> None:
     expected = exact(case)
@@ -77,6 +78,7 @@ def test_particles(case: Case) -> None:
         assert tree["observed_data"][case.site].dims == case.dims
 
 
+@pytest.mark.slow
 def test_gibbs() -> None:
     found = gibbs(num_samples=2000)(read(FINITE.model, FINITE.data, FINITE.parameters), jax.random.key(2))
     assert {row.verdict for row in belief_check.findings(found, exact(FINITE))} == {"agrees"}

@@ -55,6 +55,7 @@ def around(y: Any = None) -> None:
         plain(y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "scale", "state"),
     [(inside, "width.scale", "river.level"), (around, "outer.inner.scale", "outer.inner.level")],
@@ -73,6 +74,7 @@ def test_a_scope_changes_names_only(model: Any, scale: str, state: str) -> None:
     assert not [name for name in trace if "/" in name]
 
 
+@pytest.mark.slow
 def test_an_engine_takes_a_program_with_slashes(tmp_path: Path) -> None:
     result = exact_engine()(read(inside, DATA, {"width/scale": 0.7}), jax.random.key(0))
     assert result["observed_data"]["river.flow"].dims == ("time",)
@@ -112,6 +114,7 @@ def test_names_that_differ_by_the_slash_alone_are_refused() -> None:
         with_dotted_sites(model)()
 
 
+@pytest.mark.slow
 def test_the_step_still_depends_on_the_program(tmp_path: Path) -> None:
     """A scope is no way to lose a dependence: other data, other evidence."""
     program = with_dotted_sites(around)

@@ -37,6 +37,7 @@ def parameters_of(written: Written, seed: int) -> dict[str, Any]:
     return draw_parameters(written.model, written.data, starting_sites(written.model, written.data).sites, seed)
 
 
+@pytest.mark.slow
 @every_way
 def test_beliefs_and_evidence(name: str) -> None:
     written = WRITTEN[name]
@@ -68,6 +69,7 @@ def assert_listed(belief: Any, labels: Any, expected: Mapping[tuple, float], wha
     assert_probabilities_close(belief, values, what)
 
 
+@pytest.mark.slow
 @every_way
 def test_gradient_of_the_marginal(name: str) -> None:
     """Exact to 1e-6 against differences in float64, zeros and gaps included."""

@@ -31,6 +31,7 @@ def parameters_of(written: Written, seed: int) -> dict[str, Any]:
     return draw_parameters(written.model, written.data, starting_sites(written.model, written.data).sites, seed)
 
 
+@pytest.mark.slow
 @every_way
 def test_beliefs_and_evidence(name: str) -> None:
     written = WRITTEN[name]
@@ -64,6 +65,7 @@ def assert_moments(found: dict[str, Any], expected: ProgramMoments, start: int, 
         )
 
 
+@pytest.mark.slow
 @every_way
 def test_gradient_of_the_marginal(name: str) -> None:
     """Exact to 1e-6 against differences in float64, with gaps, known and flat starts, singular noise."""
@@ -108,6 +110,7 @@ def test_a_flat_start_that_nothing_determines_is_an_error(flag: bool) -> None:
             read(written.model, {"y": y})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("infinite", [False, True])
 def test_an_infinite_variance_is_a_flat_start(infinite: bool) -> None:
     """And the limit of wide ones, with the constant that exact.diffuse states."""

@@ -270,6 +270,7 @@ def test_local_level_equals_the_dense_normal(emission_first: bool) -> None:
         assert_close(log_likelihood, dense)
 
 
+@pytest.mark.slow
 def test_nile_by_two_transformations() -> None:
     ways = [[quadrature.positive()] * 2, [quadrature.softplus()] * 2]
     one, two = (quadrature.integrate_posterior(nile, way, start=[40.0, 120.0]) for way in ways)

@@ -71,6 +71,7 @@ def findings_of(run: xr.DataTree):
     return from_dataset(run["checks"].to_dataset())
 
 
+@pytest.mark.slow
 def test_the_sentence_counts_the_findings(drawn: tuple[xr.DataTree, str]) -> None:
     run, page = drawn
     findings = findings_of(run)
@@ -209,6 +210,7 @@ def test_two_runs_of_a_page_are_the_same() -> None:
     assert page_of(run) == page
 
 
+@pytest.mark.slow
 def test_results_alone_are_a_report_too(tmp_path: Path) -> None:
     run = trees.gaussian_known()
     results = {"exact": run["engines/exact"], "my run": run["engines/svi_full_rank"]}

@@ -24,12 +24,14 @@ def answers(written: Any, known: bool = True, engines: tuple[str, ...] = ()) -> 
     return found, " ".join(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["factorial", "second order", "semi-Markov", "plate", "ragged"])
 def test_gibbs_answers_about_every_finite_state(name: str) -> None:
     assert answers(written_finite.WRITTEN[name])[0] == ["exact", "gibbs", "smc"]
     assert answers(written_finite.WRITTEN[name], known=False)[0] == LEARNERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["companion form", "plate", "singular noise"])
 def test_nuts_and_svi_answer_about_continuous_states(name: str) -> None:
     assert answers(written_gaussian.WRITTEN[name]) == (["exact", *SAMPLERS], "")

@@ -100,6 +100,7 @@ def test_states_are_those_that_can_be_reached() -> None:
     np.testing.assert_allclose(system.transition.sum(axis=-1), 1.0, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_gradient_in_a_parameter() -> None:
     """Also where a probability is exactly zero: the state 0 stays 0."""
 
@@ -220,6 +221,7 @@ def test_both_ends_of_a_support_and_a_density_that_ends_in_the_state(marks: list
     np.testing.assert_allclose(read_evidence(rising, {"marks": np.array(marks)}, {}), right, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_gibbs_draws_agree() -> None:
     """The sampler of the program's own log density, which NumPyro does not end where the support ends."""
     data = {"marks": np.array([0.5, 2.5])}
@@ -241,6 +243,7 @@ def births(counts):
     scan(step, 1, counts)
 
 
+@pytest.mark.slow
 def test_a_count_without_an_end_is_listed_as_far_as_the_series_reaches() -> None:
     counts = [1, 2, 3]
     system = read(births, {"counts": np.array(counts)}).system

@@ -85,6 +85,7 @@ def moved(function: Callable, x: np.ndarray) -> list[np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_dependence_is_missed_and_what_is_apart_is_proven_so(name: str) -> None:
     function, apart = FUNCTIONS[name]

@@ -37,6 +37,7 @@ def check(seed: int) -> str:
     return "right"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", EVERY_DAY)
 def test_a_random_program(seed: int) -> None:
     check(seed)

@@ -98,6 +98,7 @@ def test_a_program_that_asks_for_gaps_is_handed_them(hand_on: Callable) -> None:
     assert_logs_close(found, expected, "log evidence")
 
 
+@pytest.mark.slow
 def test_two_sites_of_one_input_that_is_carried() -> None:
     def model(y: Any) -> Any:
         def step(carry: Any, y: Any) -> Any:

@@ -154,6 +154,7 @@ def test_the_section_on_what_can_be_learned() -> None:
     assert "Nothing can be said here: the likelihood has no slope." in page_of(run)
 
 
+@pytest.mark.slow
 def test_the_section_on_the_truth() -> None:
     run = trees.finite_learned()
     page = page_of(run)
