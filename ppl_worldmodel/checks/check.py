@@ -11,7 +11,8 @@ import xarray as xr
 
 import ppl_worldmodel.checks as folder
 from ppl_worldmodel.checks import convergence, label_switching, parameters
-from ppl_worldmodel.checks.verdict import Finding, Findings
+from ppl_worldmodel.checks.table import Findings
+from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 
 

@@ -59,3 +59,10 @@ def score(z: float) -> str:
 def number(value: float) -> str:
     """A number with three significant digits; a dash for NaN (does not apply)."""
     return "-" if math.isnan(value) else f"{value:.3g}"
+
+
+class Findings(tuple):
+    """Findings that print as a table."""
+
+    def __repr__(self) -> str:
+        return as_text(self)

@@ -47,15 +47,6 @@ class Finding(NamedTuple):
     why: str
 
 
-class Findings(tuple):
-    """Findings that print as a table."""
-
-    def __repr__(self) -> str:
-        from ppl_worldmodel.checks.table import as_text
-
-        return as_text(self)
-
-
 def joint_p(p_values: np.ndarray) -> float:
     """One p-value from many dependent ones: the Cauchy combination (Liu & Xie 2020, J. Amer. Statist. Assoc. 115).
 

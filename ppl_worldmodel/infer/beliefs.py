@@ -1,4 +1,4 @@
-"""What do draws say about the state?  Beliefs with their Monte Carlo errors, from draws of states or of parameters."""
+"""Beliefs with their Monte Carlo errors: from an exact system, from draws of states, or averaged over draws of parameters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

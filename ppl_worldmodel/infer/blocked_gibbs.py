@@ -1,4 +1,4 @@
-"""How are states and parameters drawn in turn?  All states at once given the parameters, each parameter given all else.
+"""Blocked Gibbs sampler of states and parameters: all states at once given the parameters, each parameter given all else.
 
 The states: forward filtering and backward sampling, or the simulation smoother (`exact.complete`). A parameter: from its full
 conditional, whose family is read off the program (`conjugate`).

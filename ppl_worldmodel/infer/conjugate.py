@@ -1,4 +1,4 @@
-"""Which parameters can be drawn given all else?  Those whose log density has the slope of a family with draws of its own.
+"""Conjugate full conditionals: parameters whose log density has the slope of a family that can be drawn from.
 
 Nothing is matched by name: the slope of the log joint density is taken at two fixed values of the parameter, the family's numbers
 follow from these two, and `misfit` says by how much they fail at other values. A family is tried by the support of the site.

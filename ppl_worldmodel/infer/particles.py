@@ -1,4 +1,4 @@
-"""Which states could have led to what was seen?  One bootstrap particle filter on a program's own step, and its summaries.
+"""Bootstrap particle filter on a program's own step, and summaries of its particles.
 
 A particle is the state as the step hands it on. Every step draws the latent sites from their own distributions and multiplies
 the weight by the density of what is observed. Where the observation looks at the old state alone, the particles are weighed

@@ -1,4 +1,4 @@
-"""How are filtered and predicted beliefs sampled?  One posterior for each prefix y_1:n of the series, side by side in one run.
+"""Filtered and predicted beliefs by sampling: one posterior for each prefix y_1:n of the series, side by side in one run.
 
 Of the posterior given y_1:n the state that emits y_n is the filtered one, and the state after it the predicted one: the
 posterior of the whole series gives smoothed states only. A recursion answers in one pass what takes as many posteriors as steps.

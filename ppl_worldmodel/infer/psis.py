@@ -1,4 +1,4 @@
-"""How far can draws of one density be reweighted to stand for another?  Pareto smoothed importance weights, and k-hat.
+"""Pareto smoothed importance sampling: smoothed weights, and k-hat, which says how far they can be trusted.
 
 ArviZ's `psislw` smooths the weights exp(-x), since it was made for log likelihoods that are divided out; this file is the one place
 that knows.

@@ -1,4 +1,4 @@
-"""What does every engine return?  One DataTree in ArviZ's schema, with a group `beliefs` of our own.
+"""The result of an engine: one DataTree in ArviZ's schema, with a group `beliefs` of our own.
 
 posterior       parameters (and states, where they were drawn), dims (chain, draw, ...)
 sample_stats    what the sampler noted about each draw

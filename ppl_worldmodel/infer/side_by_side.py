@@ -1,4 +1,4 @@
-"""How does an engine answer about hundreds of data sets at once?  As a plain function of data and key, for `jax.vmap`.
+"""Engines as plain functions of data and key, for `jax.vmap` over hundreds of data sets.
 
 Each entry of SAMPLERS makes (data, key) -> draws of the parameters and of the states, with a first axis `draw`, from one chain.
 """

@@ -1,4 +1,4 @@
-"""What can be said where nothing is exact?  A bootstrap particle filter on the program as it is written, at given parameters.
+"""Particle filter engine: a bootstrap particle filter on the program as it is written, at given parameters.
 
 It answers for every program with a scan whose sites can be drawn: switching systems, nonlinear moves, any density of what is
 seen; and where `read` has the exact answer, too, it is a referee of it. Independent replicates of the filter (infer/particles.py)

@@ -1,4 +1,4 @@
-"""Which axes of the arrays in a step are independent sequences, and how are they put in front?"""
+"""Axes of the arrays in a step that are independent sequences, and how they are put in front."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What does a program look like as a density over one vector?  Its parameters, unconstrained and stacked.
+"""Unconstrained coordinates: a program as a density over one vector of its parameters.
 
 The joint density falls in two: the prior (with whatever else the program says about the parameters alone), and the one-step terms
 log p(y_t | y_1:t-1, parameters) of the states integrated out. Evidence, leave-future-out scores and Fisher information are all

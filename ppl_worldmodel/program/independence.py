@@ -1,4 +1,4 @@
-"""Which axes of a step are independent sequences?  Those of a plate in the step, if what happens in one leaves the others alone."""
+"""Independent sequences: the axes of a plate in the step, if what happens in one leaves the others alone."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""What probability does a distribution give to a value?  As NumPyro says, except that a zero stays a zero.
+"""Probabilities that a distribution gives to a value: as NumPyro says, except that a zero stays a zero.
 
 NumPyro clips probabilities away from 0 before it takes logarithms; here an impossible value has log probability -inf with
 gradient zero, so that zeros in T and O are exact.

@@ -1,4 +1,4 @@
-"""How do I sample a program's parameters without its states?  The same program with the states integrated out exactly."""
+"""Marginalised program: the states integrated out exactly, the parameters left to NumPyro's own inference."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which handlers stand between a program and its scan?  Those that would change the sites of the step are not passed over."""
+"""Handlers between a program and its scan: those that would change the sites of the step are refused."""
 
 import jax
 from numpyro import handlers

@@ -1,4 +1,4 @@
-"""What are a program's parameters, and what happens when they are given?
+"""Parameters of a program: found, described, checked, and set to given values.
 
 Parameters are the sites sampled before the scan, the initial state aside.
 """

@@ -1,4 +1,4 @@
-"""Which states do these values of the latent sites mean?  The program's own step, run forward on them."""
+"""Replay: the states that values of the latent sites mean, by the program's own step run forward on them."""
 
 from collections.abc import Mapping
 from typing import Any

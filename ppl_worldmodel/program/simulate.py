@@ -1,4 +1,4 @@
-"""What does a program look like when it runs forward?  Every site of one run at given parameters."""
+"""Simulation: every site of one forward run of a program at given parameters."""
 
 import inspect
 from collections.abc import Callable, Mapping

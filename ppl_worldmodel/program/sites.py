@@ -1,4 +1,4 @@
-"""Which sites does a step have, and what does the scan around it do?  With `intercept`, what leans on NumPyro's inner interface.
+"""Sample sites of a step, and the scan around it; with `intercept`, what leans on NumPyro's inner interface.
 
 NumPyro sends `scan` through its handlers as a message of type `control_flow` with args (f, init, xs, length, reverse) and expects
 the value ((length, key, carry), (PytreeTrace, ys)). tests/program/test_sites.py says so when that changes.

@@ -1,4 +1,4 @@
-"""Which part of a step is the state, and which part merely runs along?  Found by running the step once on placeholders."""
+"""The parts of a step: the state, and what merely runs along; found by running the step once on placeholders."""
 
 import re
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""What is wrong with this program or these data that only concrete numbers show?  Computed beside the system, then told."""
+"""Validation with concrete numbers: rows that sum to one, supports, masks; computed beside the system, then raised."""
 
 from typing import Any, NamedTuple
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.verdict import Findings
+from ppl_worldmodel.checks.table import Findings
 from ppl_worldmodel.reports.figures.embedding import Picture
 from ppl_worldmodel.reports.figures.forest import forest
 from ppl_worldmodel.reports.figures.recovery import heat_map, map_labels

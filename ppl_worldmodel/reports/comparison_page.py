@@ -10,7 +10,7 @@ import xarray as xr
 from markupsafe import Markup
 
 from ppl_worldmodel.checks.check import from_dataset
-from ppl_worldmodel.checks.verdict import Findings
+from ppl_worldmodel.checks.table import Findings
 from ppl_worldmodel.comparisons.belief_or_window import belief_or_window
 from ppl_worldmodel.comparisons.ranking import Row, ahead
 from ppl_worldmodel.comparisons.table import LOO_WARNING

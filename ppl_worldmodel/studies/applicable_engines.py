@@ -1,4 +1,4 @@
-"""What is asked of which engine?  The engines that can answer about a program, and the parameters at which they are asked."""
+"""Engines that can answer about a program, and the parameters at which they are asked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

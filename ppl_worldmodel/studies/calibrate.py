@@ -1,4 +1,4 @@
-"""Does an engine draw from the right posterior, on average over the prior?  Hundreds of simulated data sets, side by side.
+"""Simulation-based calibration of an engine: posteriors of hundreds of simulated data sets, side by side.
 
 See `checks.calibration` for the idea. The data sets are shared among the cores, and each core runs its own in one vectorised run.
 """

@@ -1,4 +1,4 @@
-"""Which engines are there, and with how many draws do they run by default?"""
+"""Engines by name, and the numbers of draws with which they run by default."""
 
 from collections.abc import Callable
 from typing import Any

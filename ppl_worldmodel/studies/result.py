@@ -8,8 +8,7 @@ import xarray as xr
 from markupsafe import escape
 
 from ppl_worldmodel.checks.check import from_dataset
-from ppl_worldmodel.checks.table import as_text
-from ppl_worldmodel.checks.verdict import Findings
+from ppl_worldmodel.checks.table import Findings, as_text
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.files import saving
 from ppl_worldmodel.infer.result_tree import PARAMETERS

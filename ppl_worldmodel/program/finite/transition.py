@@ -1,4 +1,4 @@
-"""What are T and the likelihood of a program whose state has finitely many values?  Its step, mapped over states and outcomes."""
+"""Transition probabilities and likelihoods of a finite state: the step, mapped over states and outcomes."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What are A, b, Q, C, d and R of a program whose state is Gaussian?  Jacobians and values of one step's means, at zero.
+"""Matrices A, b, Q, C, d and R of a Gaussian state: Jacobians and values of one step's means, at zero.
 
 With x the carried state and w the step's latent sites, w = M x + N w + m + noise (N strictly triangular in the order of
 sampling), the new state is x' = X x + W w + c, and y is seen through x', through x, or through both and w. Most programs carry

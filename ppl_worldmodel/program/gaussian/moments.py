@@ -1,4 +1,4 @@
-"""What does a step of Gaussian sites say, at one state and one value of its latent sites?  Means, covariances and the new state.
+"""Moments of a step of Gaussian sites, at one state and one value of its latent sites: means, covariances, the new state.
 
 A state x is the stacked leaves of the carry, w the stacked latent sites of the step. Where there are several sequences, every
 array has them as its first axis, and one x or w without that axis is given to all of them.

@@ -1,4 +1,4 @@
-"""Which outputs of a function depend on which arguments?  Read off its jaxpr: a fact about the code, not about numbers."""
+"""Dependence of a function's outputs on its arguments, read off its jaxpr: a fact about the code, not about numbers."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

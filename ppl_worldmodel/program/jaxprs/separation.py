@@ -1,4 +1,4 @@
-"""Does a result depend on the inputs of a step, or only on the new state that was computed from them?  Read off the jaxpr.
+"""Separation: whether a result depends on the inputs of a step only through the new state
 
 `Through` is a function taken down as its jaxpr, with some of its outputs (the new state) as possible inputs: whatever uses the
 new state can be asked what it does with another one.

@@ -1,4 +1,4 @@
-"""May this value be missing?  Only an observation may: a NaN in an action or a covariate has no meaning and is refused."""
+"""NaNs that are no missing observations: in an action or a covariate they have no meaning, and are refused."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
