@@ -9,7 +9,7 @@ import numpy as np
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.assemble import Data
 from ppl_worldmodel.files.categories import check_categories
-from ppl_worldmodel.files.load import Loaded, default_data, given_to_simulation
+from ppl_worldmodel.files.load import Loaded, default_data, given_to_simulation, is_real
 from ppl_worldmodel.files.read import read_data
 from ppl_worldmodel.program.arguments import check_arguments
 from ppl_worldmodel.program.jax_arrays import as_program_takes
@@ -106,11 +106,6 @@ def checked(loaded: Loaded, data: dict[str, Any], settings: Mapping[str, Any]) -
             "Leave it out (--steps N is the length of a simulation)"
         )
     return as_program_takes(loaded.model, data)
-
-
-def is_real(loaded: Loaded) -> bool:
-    """Does the model come with data?"""
-    return callable(getattr(loaded.module, "data", None))
 
 
 def with_labels(loaded: Loaded, file: Data | None) -> Loaded:

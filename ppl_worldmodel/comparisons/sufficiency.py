@@ -33,6 +33,7 @@ from ppl_worldmodel.comparisons.history_features import Feature, coded, features
 from ppl_worldmodel.comparisons.predictive_scores import Directions, of_finite, of_gaussian
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact import FiniteState, LinearGaussian
+from ppl_worldmodel.exact.system import System
 
 Values = Real[Array | np.ndarray, "..."] | Bool[Array | np.ndarray, "..."]
 
@@ -65,7 +66,7 @@ class Sufficiency(NamedTuple):
 
 
 def sufficiency(
-    system: FiniteState | LinearGaussian,
+    system: System,
     observed: Values,
     inputs: Values | None = None,
 ) -> Sufficiency:

@@ -27,7 +27,7 @@ class Path(NamedTuple):
     states: Array
 
 
-def sample_path(system: FiniteState | LinearGaussian, key: Array) -> Path:
+def sample_path(system: Any, key: Array) -> Path:
     """One draw of the path given all observations: forward filtering and backward sampling, or the simulation smoother."""
     key_states, key_start = jax.random.split(key)
     verbs: Any = finite if isinstance(system, FiniteState) else gaussian
@@ -42,7 +42,7 @@ def sample_path(system: FiniteState | LinearGaussian, key: Array) -> Path:
     return Path(start, states[:, 0])
 
 
-def log_joint(system: FiniteState | LinearGaussian, path: Path) -> Array:
+def log_joint(system: Any, path: Path) -> Array:
     """log p(path, observations), of all series together.
 
     The state noise of a Gaussian system must have a density: its covariance Q must not be singular. A known first state (its
@@ -55,7 +55,7 @@ def log_joint(system: FiniteState | LinearGaussian, path: Path) -> Array:
     return jax.vmap(lambda own, path: density(own._replace(structure=one), path))(system, path).sum()
 
 
-def no_density(system: FiniteState | LinearGaussian) -> str:
+def no_density(system: Any) -> str:
     """Why a path of the states has no density; empty where it has one."""
     if isinstance(system, FiniteState):
         return ""

@@ -5,8 +5,8 @@ also be written down by hand: `FiniteState(initial, transition, log_likelihood)`
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float
@@ -31,7 +31,7 @@ class Structure:
     extra    how many of a Gaussian state's last coordinates are there only because an observation depends on them.
     form     how a Gaussian belief is carried inside a trace of JAX: by its covariance, or, where that would lose digits, by a
              square root of it in double-double arithmetic (several times slower). With concrete numbers the functions choose.
-    about    lines (label, text) for people, printed by the system's repr.
+    about    lines (label, text) for people, printed by the system's repr; no part of what JAX compiles for.
     """
 
     order: Order = "transition first"
@@ -44,7 +44,37 @@ class Structure:
     labels: tuple[tuple[float | int, ...], ...] = ()
     extra: int = 0
     form: Form = "covariance"
-    about: tuple[tuple[str, str], ...] = ()
+    about: tuple[tuple[str, str], ...] = field(
+        default=(), compare=False
+    )  # text: systems that differ in it compile once
+
+
+@runtime_checkable
+class System(Protocol):
+    """What every family of systems says of itself; its verbs are in `exact.families.verbs(system)`.
+
+    num_states  how many values the state has; None: it is a vector, of dim_x entries
+    steps       time steps; entries: numbers in the states of the whole series, of all sequences
+    proper      has the first state a density?
+    """
+
+    @property
+    def structure(self) -> Structure: ...
+
+    @property
+    def num_states(self) -> int | None: ...
+
+    @property
+    def dim_x(self) -> int | None: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def entries(self) -> int: ...
+
+    @property
+    def proper(self) -> bool: ...
 
 
 class FiniteState(NamedTuple):

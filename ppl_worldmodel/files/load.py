@@ -127,6 +127,11 @@ def default_data(
     return as_data(loaded.model, sites, kept), f"simulated from the program {at}, seed {seed}"
 
 
+def is_real(loaded: Loaded) -> bool:
+    """Has the model file data of its own?  Else they are simulated at its truth."""
+    return callable(getattr(loaded.module, "data", None))
+
+
 def given_to_simulation(loaded: Loaded) -> frozenset[str]:
     """Names of the arguments that a simulation of the program gets: those without a default, and the model's own inputs."""
     inputs = getattr(loaded.module, "simulation_inputs", None)

@@ -13,11 +13,11 @@ import numpy as np
 import xarray as xr
 
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.exact.system import System
 from ppl_worldmodel.identifiability.fisher_information import Information, information, least_known
 from ppl_worldmodel.identifiability.fisher_scores import slopes
 from ppl_worldmodel.identifiability.rank_conditions import Fact, facts
 from ppl_worldmodel.program.coordinates import coordinates
-from ppl_worldmodel.program.plan import System
 from ppl_worldmodel.program.reading import Reading
 
 UP_TO_NAMES = "identified up to the names of the states"

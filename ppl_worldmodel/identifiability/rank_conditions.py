@@ -22,10 +22,10 @@ from jaxtyping import Float
 from scipy.linalg import orth
 
 from ppl_worldmodel.exact import FiniteState, LinearGaussian, finite
+from ppl_worldmodel.exact.system import System
 from ppl_worldmodel.identifiability import gaussian_invariants, markov_invariants
 from ppl_worldmodel.identifiability.eigenvalues import falling
 from ppl_worldmodel.identifiability.fisher_information import RANK
-from ppl_worldmodel.program.plan import System
 
 NEARLY = 0.1  # of the largest singular value: below it the rank is full, but many data are needed to see it
 

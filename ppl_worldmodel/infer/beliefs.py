@@ -12,7 +12,7 @@ import xarray as xr
 
 from ppl_worldmodel import memory
 from ppl_worldmodel.exact.families import verbs
-from ppl_worldmodel.program.plan import System
+from ppl_worldmodel.exact.system import System
 from ppl_worldmodel.program.reading import Reading
 
 FROM_STATES = "draws of the states"

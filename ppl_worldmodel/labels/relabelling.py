@@ -46,7 +46,7 @@ def relabelling(reading: Reading) -> Relabelling | None:
     options = [_choices(drawn[0][name], number) for name in space.names]
     if number == 1 or not 1 < np.prod([len(each) for each in options]) <= MOST_CHOICES:
         return None
-    at = jax.jit(lambda parameters: tuple(reading.at(parameters))[:3])
+    at = jax.jit(lambda parameters: _arrays(reading.at(parameters)))
     # A cycle and an exchange of two generate all permutations.
     moves = [np.roll(np.arange(number), 1), np.r_[1, 0, 2:number]]
     before = [at(parameters) for parameters in drawn]
@@ -61,6 +61,11 @@ def relabelling(reading: Reading) -> Relabelling | None:
             named_by_start = not all(start for _, start in fits)
             return Relabelling(number, chosen, not named_by_start and _same_prior(space, drawn, chosen, moves))
     return None
+
+
+def _arrays(system: Any) -> tuple[Array, ...]:
+    """What an exchange of names moves: the first state, the transition, and how likely what was seen is."""
+    return system.initial, system.transition, system.log_likelihood
 
 
 def permuted(

@@ -52,7 +52,7 @@ def required(model: Callable) -> list[str]:
     return [name for name, one in parameters if one.default is inspect.Parameter.empty and one.kind in named]
 
 
-def random_key(key: int | jax.Array) -> jax.Array:
+def random_key(key: Any) -> jax.Array:
     """A JAX random key, from a whole number or as it is. Raises DataError for anything else."""
     if isinstance(key, int) and not isinstance(key, bool):
         return jax.random.key(key)

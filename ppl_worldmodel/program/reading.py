@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 
 from ppl_worldmodel.errors import NotExactlySolvable
-from ppl_worldmodel.exact.system import Structure
+from ppl_worldmodel.exact.system import Structure, System
 from ppl_worldmodel.program.arguments import check_call
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.examine import examine
@@ -14,7 +14,7 @@ from ppl_worldmodel.program.finite.state_table import Table
 from ppl_worldmodel.program.intercept import Beginning, visit
 from ppl_worldmodel.program.missing import inputs, masking
 from ppl_worldmodel.program.parameters import Parameter, given
-from ppl_worldmodel.program.plan import Plan, System
+from ppl_worldmodel.program.plan import Plan
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.step import Step
 from ppl_worldmodel.program.system import read_scan, system_of

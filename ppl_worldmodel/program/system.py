@@ -6,6 +6,7 @@ from jaxtyping import Array
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact.families import verbs
+from ppl_worldmodel.exact.system import System as AnySystem
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.finite.reachable_states import tabulate
 from ppl_worldmodel.program.finite.state_table import Table
@@ -24,7 +25,7 @@ def read_scan(scan: Scan, beginning: Beginning, plan: Plan) -> System:
     return system_of(take_apart(scan, beginning), beginning, plan)[0]
 
 
-def log_predictive(system: System) -> Array:
+def log_predictive(system: AnySystem) -> Array:
     """log p(y_t | y_1:t-1) for every t, (*sequence, time); the sum is the log evidence."""
     return verbs(system).evidence(system)
 

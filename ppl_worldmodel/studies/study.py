@@ -25,7 +25,7 @@ from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.errors import WRONG_CALL, NotExactlySolvable
 from ppl_worldmodel.failure import told
 from ppl_worldmodel.files.coordinate_labels import labelled
-from ppl_worldmodel.files.load import Loaded, default_data, load, of_function
+from ppl_worldmodel.files.load import Loaded, default_data, is_real, load, of_function
 from ppl_worldmodel.identifiability.learned import learnable
 from ppl_worldmodel.infer.exact import exact_engine
 from ppl_worldmodel.infer.nuts import nuts
@@ -84,7 +84,7 @@ def study(
     if data is None:
         seed = key if isinstance(key, int) else 0
         data, data_from = default_data(loaded, seed)
-        simulated = data_from.startswith("simulated")
+        simulated = not is_real(loaded)
     return Result(_run(
         loaded, data, known=known or parameters is not None, parameters=parameters, engines=engines, key=random_key(key),
         fast=fast, prefixes=prefixes, simulated=simulated, data_from=data_from, progress=progress, say=say, command=command,

@@ -131,7 +131,7 @@ def drifting(observations: Any = None, num_steps: int = 50) -> None:
 
 @pytest.mark.slow
 def test_a_drifting_level_is_judged_in_series_as_long_as_the_data() -> None:
-    """Beside a model that knows no drift a longer series is foretold ever worse: the rate is that of its length."""
+    """Beside a model that knows no drift a longer series is predicted ever worse: the rate is that of its length."""
     found = steps_to_tell(drifting, {}, noisy, {}, KEY, num_steps=100, num_series=20)
     assert found.simulated == 2000
     ahead = 0.5 * (
