@@ -225,7 +225,7 @@ def test_one_engine_that_fails_is_a_row(
     assert main(["report", "out/two_state_pomdp_known/result.nc"]) == 70
     assert "Traceback" not in captured.err
     # Without another engine there is nothing to write; and where none was asked, nothing was checked.
-    monkeypatch.setattr("ppl_worldmodel.infer.exact.log_predictive", None)
+    monkeypatch.setattr("ppl_worldmodel.infer.exact.verbs", None)
     assert main([*call, "exact"]) == 70
     monkeypatch.undo()
     capsys.readouterr()

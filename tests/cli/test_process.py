@@ -37,8 +37,8 @@ def model(y=None, num_steps=5):
 SUPERVISED = """
 import signal, sys, time
 from pathlib import Path
-from ppl_worldmodel.supervisor import supervised
-from ppl_worldmodel.writing import write_whole
+from ppl_worldmodel.cli.supervisor import supervised
+from ppl_worldmodel.files.writing import write_whole
 
 def write(path):
     path.write_text("half")

@@ -73,7 +73,11 @@ def test_it_is_filtered_checked_and_drawn(tmp_path: Path) -> None:
     np.testing.assert_allclose(by_rule["beliefs"]["filtered"], finite.filter(chain).filtered, rtol=1e-12)
     assert by_rule.attrs["log_evidence"] == pytest.approx(by_recursion.attrs["log_evidence"], abs=1e-12)
     assert (by_rule.attrs["family"], by_rule.attrs["algorithm"]) == ("Independent", "Bayes' rule at every step")
-    assert {row.verdict for row in check(by_rule, against=by_recursion)} == {"agrees"}
+    again, other = (
+        exact_engine()(reading_of(Independent(jnp.array(each), jnp.array(seen))), 1) for each in (p, p[::-1])
+    )
+    assert {row.verdict for row in check(again, against=by_rule)} == {"agrees"}
+    assert "disagrees" in {row.verdict for row in check(other, against=by_rule)}
     page = report({"by rule": by_rule, "exact": by_recursion}, tmp_path / "page.html").read_text()
     assert "Bayes&#39; rule at every step" in page
 

@@ -110,7 +110,7 @@ def test_an_exception_inside_of_the_program_names_its_line() -> None:
 
 
 def test_an_exception_inside_of_a_reading_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("ppl_worldmodel.program.read"), "take_apart", operator.truediv)
+    monkeypatch.setattr(importlib.import_module("ppl_worldmodel.program.examine"), "take_apart", operator.truediv)
     with pytest.raises(
         ReadingFault, match=r"a fault of ours, not of your program: TypeError: unsupported operand.*\nwhere .*\nreport"
     ) as caught:
