@@ -39,3 +39,9 @@ def _sd(covariance: Any) -> np.ndarray:
 
 def _assert_within(error: np.ndarray, size: np.ndarray, what: str, rtol: float) -> None:
     np.testing.assert_allclose(error / np.maximum(size, 1e-15), 0.0, atol=rtol, rtol=0.0, err_msg=what)
+
+
+def law_of(engine: str) -> str:
+    """The law that an engine of this name draws from, for results that are written by hand."""
+    laws = {"exact": "exact", "smc": "particles", "svi": "approximation", "svi_full_rank": "approximation"}
+    return laws.get(engine, "chains")

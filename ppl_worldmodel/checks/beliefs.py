@@ -13,7 +13,7 @@ from ppl_worldmodel.infer.beliefs import KINDS
 
 def kinds(tree: xr.DataTree) -> tuple[str, ...]:
     """The kinds of belief by which this result is compared."""
-    return KINDS[1:] if averaged(tree) or tree.attrs.get("engine") == "exact" else KINDS
+    return KINDS[1:] if averaged(tree) or tree.attrs["law"] == "exact" else KINDS
 
 
 def findings(
@@ -64,12 +64,13 @@ def _finding(
     posterior, each = candidate.children["posterior"].sizes, int(candidate.attrs.get("num_particles", 1))
     verdict, upper, why = judge(
         p=found.p, distance=found.distance, error=found.error, tolerance=tolerance, converged=converged,
-        exact_in_the_limit=not candidate.attrs["engine"].startswith("svi"), draws=each * posterior["chain"] * posterior["draw"],
+        exact_in_the_limit=candidate.attrs["law"] != "approximation", draws=each * posterior["chain"] * posterior["draw"],
         ess=_fewest(kind, candidate), doubt=doubt or found.unreached, largest=found.largest,
     )  # fmt: skip
     worst = int(found.distance.argmax())
     return Finding(
-        candidate.attrs["engine"], reference.attrs["engine"], f"{kind} beliefs{', averaged' if averaged(candidate) else ''}",
-        int(found.distance.size), found.worst, found.z, found.p, float(found.distance[worst]), upper, tolerance,
-        found.unit, verdict, why,
+        candidate=candidate.attrs["engine"], reference=reference.attrs["engine"],
+        quantity=f"{kind} beliefs{', averaged' if averaged(candidate) else ''}", about="beliefs", n=int(found.distance.size),
+        worst=found.worst, z=found.z, p=found.p, distance=float(found.distance[worst]), upper=upper, tolerance=tolerance,
+        unit=found.unit, verdict=verdict, why=why,
     )  # fmt: skip

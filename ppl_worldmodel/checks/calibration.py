@@ -67,6 +67,6 @@ def finding(engine: str, names: list[str], p_values: np.ndarray, *, replications
     elif kept < FEWEST:
         verdict, why = "undecided", f"only {kept} nearly independent draws of each chain: give more --draws"
     return Finding(
-        engine, "prior", "calibration", len(names), names[worst], float("nan"), p, float(p_values[worst]), float("nan"),
-        ALPHA, "p-value", verdict, why,
+        candidate=engine, reference="prior", quantity="calibration", about="calibration", n=len(names), worst=names[worst], p=p,
+        distance=float(p_values[worst]), tolerance=ALPHA, unit="p-value", verdict=verdict, why=why,
     )  # fmt: skip

@@ -71,4 +71,4 @@ def as_dataset(findings: tuple[Finding, ...]) -> xr.Dataset:
 def from_dataset(table: xr.Dataset) -> Findings:
     """The findings of a saved table."""
     rows = range(table.sizes["row"])
-    return Findings(Finding(*(table[field].values[row].item() for field in Finding._fields)) for row in rows)
+    return Findings(Finding(**{field: table[field].values[row].item() for field in Finding._fields}) for row in rows)

@@ -23,12 +23,13 @@ def findings(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> li
 
     reference  an answer to the same question, which tells whether states that never varied are certain
     """
-    if candidate.attrs["engine"] == "exact":
-        return []
-    if candidate.attrs["engine"] == "smc":
-        return [_particles(candidate)]
-    if "pareto_k" in candidate.attrs:
-        return [_variational(candidate)]
+    match candidate.attrs["law"]:
+        case "exact":
+            return []
+        case "particles":
+            return [_particles(candidate)]
+        case "approximation":
+            return [_variational(candidate)]
     return [_markov_chain(candidate, reference)]
 
 
@@ -37,10 +38,10 @@ def converged(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> V
 
     It is `disagrees` if standard errors of the draws mean nothing: chains are apart, or particles too few to estimate their error.
     """
-    if candidate.attrs["engine"].startswith("svi"):
+    if candidate.attrs["law"] == "approximation":
         return "agrees" if np.isfinite(candidate.attrs["elbo"]) else "disagrees"
     (verdict,) = {finding.verdict for finding in findings(candidate, reference)} or {"agrees"}
-    return "disagrees" if candidate.attrs["engine"] == "smc" and verdict != "agrees" else verdict
+    return "disagrees" if candidate.attrs["law"] == "particles" and verdict != "agrees" else verdict
 
 
 def settled(rows: list[Finding]) -> list[Finding]:
@@ -49,13 +50,13 @@ def settled(rows: list[Finding]) -> list[Finding]:
     k-hat says whether the guide's draws could be reweighted to the posterior. Nothing here reweights them. Above 0.7 it is about
     tails that hardly affect the compared quantities, so the comparisons decide.
     """
-    others = [row for row in rows if row.unit != "Pareto k-hat"]
+    others = [row for row in rows if row.about != "reweighting"]
     compared = [row for row in others if row.reference not in ("itself", "truth")]
     if not compared or any(row.verdict != "agrees" for row in others):
         return rows
     return [
         row._replace(verdict="agrees", why=f"a warning: {row.why}, though all that was compared agrees")
-        if row.unit == "Pareto k-hat" and row.verdict != "agrees" and np.isfinite(row.distance)
+        if row.about == "reweighting" and row.verdict != "agrees" and np.isfinite(row.distance)
         else row
         for row in rows
     ]
@@ -135,8 +136,9 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
     if "moves" in candidate.attrs:
         why += f"; {candidate.attrs['moves']}"
     return Finding(
-        candidate.attrs["engine"], "itself", "convergence", int(table.sizes["entry"]), worst, float("nan"), float("nan"),
-        float(rhat.max()), float(ess.min()), RHAT, "R-hat", verdict, why,
+        candidate=candidate.attrs["engine"], reference="itself", quantity="convergence", about="chains",
+        n=int(table.sizes["entry"]), worst=worst, distance=float(rhat.max()), ess=float(ess.min()), tolerance=RHAT, unit="R-hat",
+        verdict=verdict, why=why,
     )  # fmt: skip
 
 
@@ -209,8 +211,8 @@ def _particles(candidate: xr.DataTree) -> Finding:
         )
         verdict, why = "undecided", f"{why}; about {int(np.ceil(number * factor)):,} particles would do"
     return Finding(
-        said["engine"], "itself", "convergence", int(terms.sizes["time"]), at, float("nan"), float("nan"), fewest,
-        float("nan"), float(ESS_PER_CHAIN), "effective particles", verdict, why,
+        candidate=said["engine"], reference="itself", quantity="convergence", about="particles", n=int(terms.sizes["time"]),
+        worst=at, distance=fewest, tolerance=float(ESS_PER_CHAIN), unit="effective particles", verdict=verdict, why=why,
     )  # fmt: skip
 
 
@@ -223,6 +225,6 @@ def _variational(candidate: xr.DataTree) -> Finding:
     if change > 5.0:
         why += f"; the ELBO still rose at the end ({change:.0f} standard errors): more steps may help"
     return Finding(
-        candidate.attrs["engine"], "itself", "convergence", 1, "-", float("nan"), float("nan"), float(k), float("nan"), PARETO_K,
-        "Pareto k-hat", verdict, why,
+        candidate=candidate.attrs["engine"], reference="itself", quantity="convergence", about="reweighting", distance=float(k),
+        tolerance=PARETO_K, unit="Pareto k-hat", verdict=verdict, why=why,
     )  # fmt: skip

@@ -18,6 +18,7 @@ import xarray as xr
 from ppl_worldmodel.checks.verdict import ALPHA, ONE_SIDED, binomial_p, joint_p, two_sided_p
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.infer import beliefs as belief
+from ppl_worldmodel.infer.result_tree import PARAMETERS
 
 ROUNDING = 1e-9  # of a probability, of a standard deviation
 FEWEST_REPLICATES = 5.0  # effective replicates that reached a state; with fewer their spread is no standard error
@@ -67,7 +68,7 @@ class Distances(NamedTuple):
 
 def averaged(tree: xr.DataTree) -> bool:
     """Are the beliefs exact ones, averaged over draws of the parameters (and not draws of states)?"""
-    return str(tree.attrs.get("beliefs_from", "")).startswith("exact beliefs averaged")
+    return tree.attrs["question"] == PARAMETERS
 
 
 def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Distances | None:

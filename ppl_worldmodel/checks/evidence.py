@@ -26,7 +26,7 @@ def findings(
     """
     if "log_evidence_mcse" in candidate.attrs and "log_evidence" in reference.attrs:
         return [_of_particles(candidate, reference, converged, doubt)]
-    if candidate.attrs["engine"] == "exact" and candidate.attrs["question"] == reference.attrs["question"]:
+    if candidate.attrs["law"] == "exact" and candidate.attrs["question"] == reference.attrs["question"]:
         return _of_recursion(candidate, reference)
     if (
         "elbo" not in candidate.attrs
@@ -60,8 +60,9 @@ def findings(
         verdict, why = "undecided", "Monte Carlo error of the ELBO is too large to tell"
     return [
         Finding(
-            candidate.attrs["engine"], reference.attrs["engine"], "evidence - ELBO", 1, "-", gap / error if error else float("nan"),
-            float("nan"), gap, upper, tolerance, "nats", verdict, why,
+            candidate=candidate.attrs["engine"], reference=reference.attrs["engine"], quantity="evidence - ELBO", about="ELBO",
+            z=gap / error if error else float("nan"), distance=gap, upper=upper, tolerance=tolerance, unit="nats",
+            verdict=verdict, why=why,
         )
     ]  # fmt: skip
 
@@ -80,8 +81,9 @@ def _of_particles(candidate: xr.DataTree, reference: xr.DataTree, converged: Ver
         draws=int(said["num_replicates"]) * int(said["num_particles"]), converged=converged, doubt=doubt,
     )  # fmt: skip
     return Finding(
-        said["engine"], reference.attrs["engine"], "log evidence", 1, "-", float(np.abs(z)[0]), p, float(np.abs(gap)[0]), upper,
-        NATS, "nats", verdict, why,
+        candidate=said["engine"], reference=reference.attrs["engine"], quantity="log evidence", about="evidence",
+        z=float(np.abs(z)[0]), p=p, distance=float(np.abs(gap)[0]), upper=upper, tolerance=NATS, unit="nats", verdict=verdict,
+        why=why,
     )  # fmt: skip
 
 
@@ -98,7 +100,7 @@ def _of_recursion(candidate: xr.DataTree, reference: xr.DataTree) -> list[Findin
         why = f"off by {gap:.3g} nats, more than {NATS}: too few digits, or another model"
     return [
         Finding(
-            candidate.attrs["engine"], reference.attrs["engine"], "log evidence", 1, "-", float("nan"), float("nan"), gap, gap,
-            NATS, "nats", verdict, why,
+            candidate=candidate.attrs["engine"], reference=reference.attrs["engine"], quantity="log evidence", about="evidence",
+            distance=gap, upper=gap, tolerance=NATS, unit="nats", verdict=verdict, why=why,
         )
     ]  # fmt: skip

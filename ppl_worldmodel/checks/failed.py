@@ -4,18 +4,17 @@ from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.errors import FAULT
 from ppl_worldmodel.failure import told
 
-_FAULT = "fault"
-
 
 def row(what: str, error: BaseException) -> Finding:
     """The row of one failure, with its reason."""
     status, message = told(error)
     why = " ".join(line.strip() for line in message.splitlines()[:2])
-    nan = float("nan")
-    unit = _FAULT if status == FAULT else "refusal"
-    return Finding(what, "itself", "run", 0, "-", nan, nan, nan, nan, nan, unit, "undecided", f"failed: {why}")
+    return Finding(
+        candidate=what, reference="itself", quantity="run", about="fault" if status == FAULT else "refusal", n=0,
+        verdict="undecided", why=f"failed: {why}",
+    )  # fmt: skip
 
 
 def by_fault(finding: Finding) -> bool:
     """Is this the row of something that failed by a fault of ours or of the machine?"""
-    return finding.unit == _FAULT
+    return finding.about == "fault"

@@ -38,8 +38,8 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
         )
     return [
         Finding(
-            candidate.attrs["engine"], "itself", "labels", int(margin.size), "-", float("nan"), float("nan"), unclear, float("nan"),
-            UNCLEAR, "share of unclear draws", verdict, why,
+            candidate=candidate.attrs["engine"], reference="itself", quantity="labels", about="labels", n=int(margin.size),
+            distance=unclear, tolerance=UNCLEAR, unit="share of unclear draws", verdict=verdict, why=why,
         )
     ]  # fmt: skip
 

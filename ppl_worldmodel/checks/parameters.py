@@ -63,7 +63,7 @@ def findings(
     what = f"parameters {', '.join(names)}"
     if not labels:
         return []
-    approximate = candidate.attrs["engine"].startswith("svi")
+    approximate = candidate.attrs["law"] == "approximation"
     draws = candidate["posterior"].sizes["chain"] * candidate["posterior"].sizes["draw"]
     verdict, upper, why = judge(
         p=p, distance=distances, error=np.concatenate(error), tolerance=tolerance_sd, exact_in_the_limit=not approximate,
@@ -71,9 +71,10 @@ def findings(
     )  # fmt: skip
     return [
         Finding(
-            candidate.attrs["engine"], reference.attrs["engine"], what, len(labels), labels[int(distances.argmax())],
-            float(np.abs(scores).max()), p, float(distances.max()), upper, tolerance_sd, "standard deviations", verdict,
-            why + _left_out(constant),
+            candidate=candidate.attrs["engine"], reference=reference.attrs["engine"], quantity=what, about="parameters",
+            n=len(labels), worst=labels[int(distances.argmax())], z=float(np.abs(scores).max()), p=p,
+            distance=float(distances.max()), upper=upper, tolerance=tolerance_sd, unit="standard deviations", verdict=verdict,
+            why=why + _left_out(constant),
         )
     ]  # fmt: skip
 
@@ -123,9 +124,10 @@ def against_truth(
         verdict, why = "undecided", f"the draws have not converged; {why}"
     return [
         Finding(
-            candidate.attrs["engine"], "truth", f"parameters {', '.join(names)}", len(labels), labels[int(p_each.argmin())],
-            float(np.abs(shift).max()), p, float(np.abs(shift).max()), float("nan"), float("nan"), "posterior standard deviations",
-            verdict, why + _left_out(constant),  # type: ignore[arg-type]
+            candidate=candidate.attrs["engine"], reference="truth", quantity=f"parameters {', '.join(names)}", about="truth",
+            n=len(labels), worst=labels[int(p_each.argmin())], z=float(np.abs(shift).max()), p=p,
+            distance=float(np.abs(shift).max()), unit="posterior standard deviations",
+            verdict=verdict, why=why + _left_out(constant),  # type: ignore[arg-type]
         )
     ]  # fmt: skip
 

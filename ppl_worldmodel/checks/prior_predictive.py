@@ -165,8 +165,9 @@ def _finding(
             "lies as far out: look at the column and its unit, or at the prior"
         )
     return Finding(
-        "data", source, f"prior predictive of {name}", int(distance.size), worst, float(distance[at]), p, float(distance[at]),
-        float("nan"), float(np.quantile(simulated, 1.0 - ALPHA, method="higher")), "prior spreads", verdict, why,
+        candidate="data", reference=source, quantity=f"prior predictive of {name}", about="data", n=int(distance.size),
+        worst=worst, z=float(distance[at]), p=p, distance=float(distance[at]),
+        tolerance=float(np.quantile(simulated, 1.0 - ALPHA, method="higher")), unit="prior spreads", verdict=verdict, why=why,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def as_table(findings: tuple[Finding, ...], *, width: int) -> RenderableType:
             "n": str(row.n),
             "worst": escape(row.worst),
             "z": score(row.z),
-            "distance": f"{number(row.distance)} {UNIT.get(row.unit, row.unit)}",
+            "distance": f"{number(row.distance)} {UNIT.get(row.unit, row.unit)}".rstrip(),
             "verdict": f"[{STYLE[row.verdict]}]{row.verdict}[/]",
             "why": escape(row.why),
         }

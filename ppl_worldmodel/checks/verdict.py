@@ -21,30 +21,42 @@ LARGE = 0.99  # a larger p-value counts as this one
 ONE_SIDED = float(stats.norm.isf(0.05))  # standard errors up to an upper 95 % limit
 
 
-class Finding(NamedTuple):
-    """One row of the table: what was compared with what, and the outcome.
+About = Literal[
+    "beliefs", "evidence", "ELBO", "parameters", "truth", "chains", "particles", "reweighting", "labels", "data", "calibration",
+    "refusal", "fault",
+]  # fmt: skip
+DRAWS: tuple[About, ...] = ("chains", "particles", "reweighting")  # what is about an engine's own draws
+FAILED: tuple[About, ...] = ("refusal", "fault")
 
+
+class Finding(NamedTuple):
+    """One row of the table: what was compared with what, and what came of it. Built by keyword; NaN is what does not apply.
+
+    quantity   what was compared, for people; about: of which kind that is, for code
     n          how many numbers were compared
     worst      where the difference is largest
-    z          the largest difference in its Monte Carlo standard errors (NaN without such an error)
-    p          joint p-value of all of them, valid under dependence (NaN without)
+    z          the largest difference in its Monte Carlo standard errors
+    p          joint p-value of all of them, valid under dependence
     distance   the largest distance, in `unit`; upper: the largest of the n upper 95 % limits
-    tolerance  the largest distance that still counts as agreement, in the same unit
+    ess        the fewest effective draws of any entry, where chains are judged
+    tolerance  the distance that is still called agreement, in the same unit
     """
 
     candidate: str
     reference: str
     quantity: str
-    n: int
-    worst: str
-    z: float
-    p: float
-    distance: float
-    upper: float
-    tolerance: float
-    unit: str
+    about: About
     verdict: Verdict
     why: str
+    n: int = 1
+    worst: str = "-"
+    z: float = float("nan")
+    p: float = float("nan")
+    distance: float = float("nan")
+    upper: float = float("nan")
+    ess: float = float("nan")
+    tolerance: float = float("nan")
+    unit: str = ""
 
 
 def joint_p(p_values: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.check import as_dataset, check, from_dataset
 from ppl_worldmodel.checks.convergence import RHAT, RHAT_APART
+from ppl_worldmodel.checks.verdict import DRAWS, FAILED
 from ppl_worldmodel.comparisons.fit import Fit
 from ppl_worldmodel.comparisons.sample_size import StepsToTell, steps_to_tell
 from ppl_worldmodel.comparisons.stateless_baselines import SIMULATED
@@ -40,9 +41,9 @@ def doubts(checks: xr.Dataset) -> list[str]:
     if "row" not in checks.sizes:
         return []
     return [
-        f"{finding.candidate}: {'' if finding.quantity == 'run' else 'the draws have not converged: '}{finding.why}"
+        f"{finding.candidate}: {'' if finding.about in FAILED else 'the draws have not converged: '}{finding.why}"
         for finding in from_dataset(checks)
-        if finding.quantity in ("convergence", "run") and finding.verdict != "agrees"
+        if finding.about in (*DRAWS, *FAILED) and finding.verdict != "agrees"
     ]
 
 

@@ -55,6 +55,7 @@ def exact_engine() -> Engine:
             engine="exact",
             algorithm=verbs(system).ALGORITHM,
             question=result_tree.STATES,
+            law="exact",
             beliefs_from=belief.FROM_RECURSION,
             beliefs=beliefs,
             posterior={name: np.asarray(value)[None, None] for name, value in reading.values.items()},

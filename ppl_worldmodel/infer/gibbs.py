@@ -58,7 +58,7 @@ def gibbs(
         return result_tree.build(
             reading=reading, key=key, started=started, engine="gibbs",
             algorithm=f"blocked Gibbs sampler: states, then {families}", question=result_tree.PARAMETERS,
-            beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
+            law="chains", beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs,
             posterior=posterior, log_predictive=log_predictive, num_warmup=num_warmup, seconds_sampling=sampled,
         )  # fmt: skip
 

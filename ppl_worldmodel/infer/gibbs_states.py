@@ -86,7 +86,7 @@ def gibbs_states(
         result = result_tree.build(
             reading=reading, key=key, started=started, engine="gibbs",
             algorithm=WHOLE_PATHS if starts is None else ONE_AT_A_TIME, question=result_tree.STATES,
-            beliefs_from=belief.FROM_STATES, beliefs=beliefs, posterior=jax.tree.map(np.asarray, values),
+            law="chains", beliefs_from=belief.FROM_STATES, beliefs=beliefs, posterior=jax.tree.map(np.asarray, values),
             num_warmup=num_warmup, seconds_sampling=sampled, num_prefixes=len(lengths),
         )  # fmt: skip
         if starts is None:

@@ -75,7 +75,7 @@ def nuts(
         return result_tree.build(
             reading=reading, key=key, started=started, engine="nuts",
             algorithm="NUTS on the program with the states integrated out", question=result_tree.PARAMETERS,
-            beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs, posterior=draws, sample_stats=_stats(mcmc),
+            law="chains", beliefs_from=belief.FROM_PARAMETERS, beliefs=beliefs, posterior=draws, sample_stats=_stats(mcmc),
             log_predictive=log_predictive, num_warmup=num_warmup, seconds_sampling=sampled,
         )  # fmt: skip
 
@@ -118,7 +118,7 @@ def nuts(
         return result_tree.build(
             reading=reading, key=key, started=started, engine="nuts",
             algorithm="NUTS on the states of the program as written", question=result_tree.STATES,
-            beliefs_from=belief.FROM_STATES, beliefs=beliefs, posterior=draws, sample_stats=stats,
+            law="chains", beliefs_from=belief.FROM_STATES, beliefs=beliefs, posterior=draws, sample_stats=stats,
             num_warmup=num_warmup, seconds_sampling=sampled, num_prefixes=len(lengths),
         )  # fmt: skip
 

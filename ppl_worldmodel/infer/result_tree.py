@@ -10,13 +10,13 @@ beliefs         predicted, filtered, smoothed, dims (time, state), or (time, dim
                 Attributes (JSON): `factors`, the names of the parts of a state, and `labels`, their values for each finite state
 A program with several independent series has a dim `sequence` before `time`, in its data after it, as the program has them.
 A slash in the name of a site is a point here.
-Attributes of the tree: engine, algorithm, question, family, beliefs_from, key, seconds, dtype, versions, created.
+Attributes of the tree: engine, algorithm, question, law, family, beliefs_from, key, seconds, dtype, versions, created.
 """
 
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -32,6 +32,10 @@ from ppl_worldmodel.provenance import provenance
 
 Engine = Callable[[Reading, int | jax.Array], xr.DataTree]  # what a factory of engines makes: (reading, key) -> result
 
+# What an engine's answer is drawn from: nothing, for it is exact; chains that converge to the law asked about; weighted particles,
+# exact in the limit; or an approximation, whose bias no number of draws takes away.
+Law = Literal["exact", "chains", "particles", "approximation"]
+
 STATES = "states given the parameters"
 PARAMETERS = "parameters, with the states integrated out"
 
@@ -44,6 +48,7 @@ def build(
     engine: str,
     algorithm: str,
     question: str,
+    law: Law,
     beliefs_from: str,
     beliefs: Mapping[str, xr.DataArray],
     posterior: Mapping[str, np.ndarray],
@@ -80,6 +85,7 @@ def build(
         "engine": engine,
         "algorithm": algorithm,
         "question": question,
+        "law": law,
         "family": reading.family,
         "beliefs_from": beliefs_from,
         "key": json.dumps(np.asarray(jax.random.key_data(key)).tolist()),

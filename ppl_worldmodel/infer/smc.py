@@ -102,7 +102,7 @@ def smc(*, num_particles: int = 2000, num_replicates: int = 32, progress: bool =
         return result_tree.build(
             reading=reading, key=key, started=started, engine="smc",
             algorithm="bootstrap particle filter, systematic resampling", question=result_tree.STATES,
-            beliefs_from=FROM_PARTICLES, beliefs=beliefs,
+            law="particles", beliefs_from=FROM_PARTICLES, beliefs=beliefs,
             posterior={name: values[:, None] for name, values in posterior.items()},
             log_predictive=by_sequence[:, None], log_evidence=log_evidence,
             log_evidence_mcse=error, num_particles=num_particles, num_replicates=num_replicates,

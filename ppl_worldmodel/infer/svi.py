@@ -88,7 +88,7 @@ def svi(
             reading=reading, key=key, started=started,
             engine="svi" if guide == "mean_field" else "svi_full_rank",
             algorithm=f"{guide.replace('_', '-')} Gaussian SVI ({_GUIDES[guide].__name__})",
-            beliefs=beliefs, posterior=posterior,
+            law="approximation", beliefs=beliefs, posterior=posterior,
             sample_stats={"log_ratio": log_ratio[None]}, seconds_sampling=sampled,
             elbo=float(log_ratio.mean()), elbo_mcse=float(log_ratio.std(ddof=1) / np.sqrt(num_samples)),
             pareto_k=psis(log_ratio)[1], loss_change=_still_falling(np.asarray(fitted.losses)), num_steps=num_steps,

@@ -28,7 +28,7 @@ def as_run(results: xr.DataTree | Mapping[str, xr.DataTree]) -> xr.DataTree:
         raise DataError("there is nothing to report: give {engine name: result}")
     findings = []
     for name, result in results.items():
-        other = None if text(result.attrs, "engine") == "exact" else _reference(name, results)
+        other = None if text(result.attrs, "law") == "exact" else _reference(name, results)
         for finding in check(result, against=results[other] if other else None):
             against = finding.reference if finding.reference == "itself" else str(other)
             findings.append(finding._replace(candidate=name, reference=against))

@@ -44,7 +44,7 @@ def learned(tree: xr.DataTree, models: Mapping[str, xr.DataTree], findings: Find
     abouts, sources, structures = (unpacked(tree.attrs, name) for name in ("abouts", "sources", "structures"))
     found, free_of = [], without_names(tree)
     for name, result in models.items():
-        label = next((row for row in findings if row.candidate == name and row.quantity == "labels"), None)
+        label = next((row for row in findings if row.candidate == name and row.about == "labels"), None)
         table = free_of.get(name, xr.Dataset())
         rows = parameter_rows({name: result}, {})
         said = "" if label is None else f"Its states have no names of their own; draws were relabelled: {label.why}."

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.table import Findings
+from ppl_worldmodel.checks.verdict import DRAWS, FAILED
 from ppl_worldmodel.comparisons.belief_or_window import belief_or_window
 from ppl_worldmodel.comparisons.ranking import Row, ahead
 from ppl_worldmodel.comparisons.table import LOO_WARNING
@@ -83,7 +84,7 @@ def page_of(tree: xr.DataTree) -> str:
     said, scores, pointwise = tree.attrs, tree["scores"].to_dataset(), tree["pointwise"].to_dataset()
     rows, findings = Row.all_of(tree), _findings(tree)
     models = {row.model: tree["models"].children[row.model] for row in rows if row.state}
-    unsure = [row.candidate for row in findings if row.quantity in ("convergence", "run") and row.verdict != "agrees"]
+    unsure = [row.candidate for row in findings if row.about in (*DRAWS, *FAILED) and row.verdict != "agrees"]
     winner, free = "" if unsure else ahead(said), comparison_learned.without_names(tree)
     return template("comparison.html").render(
         title=joined(list(models)),
@@ -154,7 +155,7 @@ def _unsure(models: list[str]) -> str:
 def _warnings(findings: Findings) -> list[str]:
     return [
         f"{finding.candidate}: {finding.why}."
-        + ("" if finding.quantity == "run" else " Scores of draws that cannot be trusted cannot be trusted either.")
+        + ("" if finding.about in FAILED else " Scores of draws that cannot be trusted cannot be trusted either.")
         for finding in findings
         if finding.verdict != "agrees"
     ]

@@ -59,7 +59,7 @@ def _drawn(tree: xr.DataTree) -> dict[str, str]:
     """How many draws, and how many of them diverged."""
     posterior, stats = group(tree, "posterior"), group(tree, "sample_stats")
     found = {}
-    if posterior is not None and {"chain", "draw"} <= set(posterior.sizes) and text(tree.attrs, "engine") != "exact":
+    if posterior is not None and {"chain", "draw"} <= set(posterior.sizes) and text(tree.attrs, "law") != "exact":
         chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
         found["draws"] = f"{draws:,} in each of {chains} chains" if chains > 1 else f"{draws:,}, independent"
     if stats is not None and "diverging" in stats:
@@ -69,9 +69,9 @@ def _drawn(tree: xr.DataTree) -> dict[str, str]:
 
 def _chains(tree: xr.DataTree, findings: list[Finding]) -> dict[str, str]:
     """How well the chains mixed, as the finding on convergence has it."""
-    gate = next((row for row in findings if row.unit == "R-hat"), None)
+    gate = next((row for row in findings if row.about == "chains"), None)
     if gate is None:
         return {}
-    found = {"worst R-hat": f"{gate.distance:.3f}", "fewest effective draws": number(gate.upper)}
+    found = {"worst R-hat": f"{gate.distance:.3f}", "fewest effective draws": number(gate.ess)}
     seconds = float(tree.attrs.get("seconds_sampling", np.nan))
-    return found | ({"effective draws per second": number(gate.upper / seconds)} if seconds > 0 else {})
+    return found | ({"effective draws per second": number(gate.ess / seconds)} if seconds > 0 else {})

@@ -45,16 +45,17 @@ def shown(value: Any, form: str = "") -> Number:
 
 
 def finding_rows(findings: tuple[Finding, ...], time: np.ndarray | None) -> list[FindingRow]:
-    """All findings, in their order. The rows on convergence of chains hold an effective sample size in `upper`."""
+    """All findings, in their order. The rows on chains show an effective sample size in the place of a limit."""
     return [_row(finding, time) for finding in findings]
 
 
 def _row(finding: Finding, time: np.ndarray | None) -> FindingRow:
-    chains = finding.unit == "R-hat"
+    chains = finding.about == "chains"
     p = Number(f"< 1e{MINUS}16", finding.p) if finding.p < 1e-16 else shown(finding.p, ".2g")
     z = Number("> 1e6", finding.z) if finding.z > 1e6 else shown(finding.z)
     return FindingRow(
         called(finding.candidate), called(finding.reference), finding.quantity, finding.n, place(finding.worst, time),
         z, p, shown(finding.distance, ".3f" if chains else ""), UNITS.get(finding.unit, finding.unit),
-        shown(finding.upper), "ESS" if chains else "", shown(finding.tolerance), finding.verdict, finding.why,
+        shown(finding.ess if chains else finding.upper), "ESS" if chains else "", shown(finding.tolerance),
+        finding.verdict, finding.why,
     )  # fmt: skip

@@ -68,7 +68,7 @@ def parameter_rows(engines: Mapping[str, xr.DataTree], truth: Mapping[str, Any])
 
 def given_rows(engines: Mapping[str, xr.DataTree]) -> list[tuple[str, Number]]:
     """The values at which the exact engine answered."""
-    exact = next((tree for tree in engines.values() if text(tree.attrs, "engine") == "exact"), None)
+    exact = next((tree for tree in engines.values() if text(tree.attrs, "law") == "exact"), None)
     values = draws_of(exact) if exact is not None else {}
     return [
         (label, shown(entry.item(), ".6g"))

@@ -10,7 +10,7 @@ from ppl_worldmodel.reports.names import joined, located, number, place
 
 UNITS = {"total variation": "TV", "standard deviations": "sd", "posterior standard deviations": "sd"}
 _IN_WORDS = {"total variation": "in total variation"}
-_ORDER = ("R-hat", "beliefs", "parameters", "truth", "other", "ELBO")
+_ORDER = ("chains", "beliefs", "parameters", "truth", "other", "ELBO")
 MOST = 5  # so many disagreements are listed one by one
 
 
@@ -60,8 +60,8 @@ def phrase(finding: Finding, time: np.ndarray | None = None, *, whose: str = "")
     """What one finding that disagrees says; `whose` is "its" where the sentence has just named the engine."""
     whose = whose or f"{called(finding.candidate)}'s"
     where, off = place(finding.worst, time), amount(finding.distance, finding.unit)
-    about = _about(finding)
-    if about == "R-hat":
+    about = finding.about
+    if about == "chains":
         return f"{whose} chains have not converged (R-hat {finding.distance:.3f} at {where})"
     if about == "ELBO":
         side = "below" if finding.distance >= 0 else "above"
@@ -75,24 +75,16 @@ def phrase(finding: Finding, time: np.ndarray | None = None, *, whose: str = "")
     return f"{whose} {finding.quantity}: {finding.why}"
 
 
-def _about(finding: Finding) -> str:
-    if finding.unit == "R-hat":
-        return finding.unit
-    if finding.quantity == "evidence - ELBO":
-        return "ELBO"
-    if "beliefs" in finding.quantity:
-        return "beliefs"
-    if finding.quantity.startswith("parameters "):
-        return "truth" if finding.reference == "truth" else "parameters"
-    return "other"
-
-
 def _told(against: list[Finding], time: np.ndarray | None) -> list[str]:
     """The disagreements, engine by engine, what matters most first."""
     engines = list(dict.fromkeys(finding.candidate for finding in against))
-    ordered = sorted(against, key=lambda finding: (engines.index(finding.candidate), _ORDER.index(_about(finding))))[
-        :MOST
-    ]
+    ordered = sorted(
+        against,
+        key=lambda finding: (
+            engines.index(finding.candidate),
+            _ORDER.index(finding.about if finding.about in _ORDER else "other"),
+        ),
+    )[:MOST]
     before = [""] + [finding.candidate for finding in ordered]
     return [
         phrase(finding, time, whose="its" if finding.candidate == last else "")
@@ -106,7 +98,7 @@ def _count(number_of: int, total: int) -> str:
 
 def _closest(findings: tuple[Finding, ...]) -> str:
     """How far the beliefs are apart where all agree."""
-    beliefs = [finding for finding in findings if "beliefs" in finding.quantity and not math.isnan(finding.upper)]
+    beliefs = [finding for finding in findings if finding.about == "beliefs" and not math.isnan(finding.upper)]
     if not beliefs or len({finding.unit for finding in beliefs}) > 1:
         return ""
     largest, upper = max(finding.distance for finding in beliefs), max(finding.upper for finding in beliefs)
@@ -121,7 +113,7 @@ def _by_engine(findings: list[Finding]) -> str:
 
 
 def _short(finding: Finding) -> str:
-    about = _about(finding)
+    about = finding.about
     if about == "beliefs":
         return finding.quantity.split(" beliefs")[0] + " beliefs"
     return {"parameters": "parameters", "truth": "parameters against the truth"}.get(about, finding.quantity)

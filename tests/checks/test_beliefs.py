@@ -116,7 +116,7 @@ def test_an_impossible_state_that_was_visited_is_found() -> None:
 def test_an_approximation_is_judged_by_its_distance() -> None:
     system = level()
     candidate = trees.drawn(system._replace(Q=system.Q * 0.97), 0, num_draws=10_000)
-    candidate.attrs["engine"] = "svi"
+    candidate.attrs |= {"engine": "svi", "law": "approximation"}
     (found,) = beliefs.findings(candidate, trees.reference(system))
     assert found.verdict == "agrees"
 

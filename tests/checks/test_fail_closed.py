@@ -13,6 +13,8 @@ from ppl_worldmodel.checks.check import closed
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 
+from ..agreement import law_of
+
 TIME, STATES_OF, CHAINS, DRAWS = 12, 3, 4, 400
 KINDS = ("predicted", "filtered", "smoothed")
 EVERY = ("gibbs", "nuts", "smc", "svi", "exact", "nuts, learned", "svi, learned")
@@ -57,7 +59,8 @@ def result(engine: str, family: str, seed: int, reference: bool = False) -> xr.D
     if not learned:
         del tree["posterior"]["chol"]
     tree.attrs = {
-        "engine": called, "question": PARAMETERS if learned else STATES, "family": family, "log_evidence": -12.0,
+        "engine": called, "law": law_of(called), "question": PARAMETERS if learned else STATES, "family": family,
+        "log_evidence": -12.0,
         "beliefs_from": "exact beliefs averaged over draws" if learned else "draws of the states",
     }  # fmt: skip
     if called == "svi":
@@ -78,7 +81,7 @@ def about(finding: Any, where: str) -> bool:
         "posterior": "parameters" in finding.quantity
         or (finding.quantity == "convergence" and finding.candidate != "svi"),
         "evidence": "evidence" in finding.quantity,
-        "pareto_k": finding.unit == "Pareto k-hat",
+        "pareto_k": finding.about == "reweighting",
         "smallest_ess": finding.quantity == "convergence",
     }[where]
 
@@ -186,8 +189,7 @@ def test_nothing_is_decided_against_a_reference_that_has_not_converged() -> None
 
 
 def test_no_check_can_agree_on_what_is_not_a_number() -> None:
-    nan = float("nan")
-    row = Finding("a", "b", "anything", 1, "-", nan, nan, nan, nan, 0.1, "nats", "agrees", "fine")
+    row = Finding(candidate="a", reference="b", quantity="anything", about="evidence", verdict="agrees", why="fine")
     assert closed(row).verdict == "undecided"
     assert closed(row._replace(distance=0.0)).verdict == "agrees"
     assert closed(row._replace(verdict="disagrees")).verdict == "disagrees"

@@ -9,6 +9,8 @@ from ppl_worldmodel.checks import convergence, evidence, parameters
 from ppl_worldmodel.checks.check import as_dataset, from_dataset
 from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 
+from ..agreement import law_of
+
 
 def posterior(seed: int, *, shift: float = 0.0, widen: float = 1.0, engine: str = "nuts", **attributes) -> xr.DataTree:
     """4 x 1000 independent draws of three parameters."""
@@ -23,7 +25,7 @@ def posterior(seed: int, *, shift: float = 0.0, widen: float = 1.0, engine: str 
         {"posterior": xr.Dataset({"theta": (("chain", "draw", "theta_dim_0"), draws)}), "beliefs": beliefs}
     )
     tree.attrs = {
-        "engine": engine, "question": PARAMETERS, "family": "FiniteState", "beliefs_from": "exact beliefs averaged over draws",
+        "engine": engine, "question": PARAMETERS, "law": law_of(engine), "family": "FiniteState", "beliefs_from": "",
     } | attributes  # fmt: skip
     return tree
 

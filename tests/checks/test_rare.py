@@ -9,6 +9,8 @@ from ppl_worldmodel.infer.particles import Summary
 from ppl_worldmodel.infer.result_tree import STATES
 from ppl_worldmodel.infer.smc import of_replicates
 
+from ..agreement import law_of
+
 TIME, REPLICATES, PARTICLES = 30, 32, 2000
 COMMON = np.array([0.55, 0.45])
 
@@ -35,7 +37,14 @@ def particles(rare: np.ndarray, seed: int, *, reached: int = REPLICATES) -> xr.D
 def _tree(engine: str, found: dict[str, xr.DataArray], more: dict) -> xr.DataTree:
     states = xr.Dataset({"last_state": (("chain", "draw"), np.zeros((REPLICATES, 1)))})
     tree = xr.DataTree.from_dict({"posterior": states, "beliefs": xr.Dataset(found)})
-    tree.attrs = {"engine": engine, "question": STATES, "family": "FiniteState", "beliefs_from": "", **more}
+    tree.attrs = {
+        "engine": engine,
+        "law": law_of(engine),
+        "question": STATES,
+        "family": "FiniteState",
+        "beliefs_from": "",
+        **more,
+    }
     return tree
 
 

@@ -11,6 +11,8 @@ from ppl_worldmodel.exact import FiniteState, LinearGaussian, finite, gaussian
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer.result_tree import STATES
 
+from ..agreement import law_of
+
 SEEN = ("log_likelihood", "observations")
 
 
@@ -45,5 +47,8 @@ def _tree(engine: str, system, beliefs, draws: np.ndarray, beliefs_from: str) ->
     lead = ("sequence",) if system.structure.sequences else ()
     dims = ("chain", "draw", *lead, "time", "dim")[: draws.ndim]
     tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"state": (dims, draws)}), "beliefs": xr.Dataset(beliefs)})
-    tree.attrs = {"engine": engine, "question": STATES, "family": type(system).__name__, "beliefs_from": beliefs_from}
+    tree.attrs = {
+        "engine": engine, "law": law_of(engine), "question": STATES, "family": type(system).__name__,
+        "beliefs_from": beliefs_from,
+    }  # fmt: skip
     return tree

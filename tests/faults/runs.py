@@ -16,6 +16,7 @@ from jax import Array
 from numpyro.infer import MCMC, NUTS, init_to_sample
 
 from ppl_worldmodel.exact.families import verbs
+from ppl_worldmodel.exact.system import System
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import smc as particles
 from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
@@ -24,10 +25,11 @@ from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 from ppl_worldmodel.infer.single_site import path_sampler
 from ppl_worldmodel.program.finite.latent_values import layout
 from ppl_worldmodel.program.marginalize import marginal
-from ppl_worldmodel.program.plan import System
 from ppl_worldmodel.program.reading import Reading, read
 from ppl_worldmodel.program.step import take_apart
 from ppl_worldmodel.program.system import log_predictive, system_of
+
+from ..agreement import law_of
 
 CHAINS = 4
 
@@ -252,6 +254,7 @@ def _tree(
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {
         "engine": engine,
+        "law": law_of(engine),
         "question": question,
         "family": reading.family,
         "beliefs_from": beliefs_from,

@@ -27,7 +27,7 @@ KEY = jax.random.key(0)
 def built(reading: Reading, posterior: dict | None = None) -> xr.DataTree:
     return result_tree.build(
         reading=reading, key=KEY, started=0.0, engine="imaginary", algorithm="", question=result_tree.STATES,
-        beliefs_from="", beliefs={}, posterior=posterior or {},
+        law="chains", beliefs_from="", beliefs={}, posterior=posterior or {},
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from ppl_worldmodel.checks.check import as_dataset, check
 from ppl_worldmodel.infer.beliefs import FROM_PARAMETERS, FROM_RECURSION, FROM_STATES
 from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 
+from ..agreement import law_of
+
 STEPS = 20
 KINDS = ("filtered", "smoothed")
 SOURCE = '"""A model.\n\nWith <script>alert(1)</script> in it."""\n\nx = "</pre><script>alert(2)</script>"\n'
@@ -150,7 +152,7 @@ def _tree(engine, question, beliefs_from, family, beliefs, draws, **more) -> xr.
         }
     )
     tree.attrs = {
-        "engine": engine, "algorithm": f"the algorithm of {engine}", "question": question, "family": family,
+        "engine": engine, "law": law_of(engine), "algorithm": f"the algorithm of {engine}", "question": question, "family": family,
         "beliefs_from": beliefs_from, "key": "[0, 1]", "seconds": np.float64(3.25),
     } | more  # fmt: skip
     return tree
