@@ -13,7 +13,7 @@ from ppl_worldmodel.infer.beliefs import KINDS
 
 def kinds(tree: xr.DataTree) -> tuple[str, ...]:
     """The kinds of belief by which this result is compared."""
-    return KINDS[1:] if averaged(tree) or tree.attrs["law"] == "exact" else KINDS
+    return KINDS[1:] if averaged(tree) or tree.attrs.get("law") == "exact" else KINDS
 
 
 def findings(

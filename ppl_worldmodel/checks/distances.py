@@ -68,7 +68,7 @@ class Distances(NamedTuple):
 
 def averaged(tree: xr.DataTree) -> bool:
     """Are the beliefs exact ones, averaged over draws of the parameters (and not draws of states)?"""
-    return tree.attrs["question"] == PARAMETERS
+    return tree.attrs.get("question") == PARAMETERS
 
 
 def distances(kind: str, candidate: xr.DataTree, reference: xr.DataTree) -> Distances | None:
