@@ -124,7 +124,7 @@ def read(
     arguments = dict(data or {})
     values = None if parameters is None else dict(parameters)
     found, why_not = None, ""
-    if not exactly:
+    if values is not None and not exactly:
         found = outline(model, arguments, values)
         why_not = found.why_not
     if not why_not:
@@ -132,10 +132,10 @@ def read(
             examined = examine(model, arguments, values)
             return Reading(model, arguments, examined.system, examined.plan, examined.parameters, values)
         except NotExactlySolvable as error:
-            if found is None:
+            if exactly:
                 raise
             why_not = str(error).splitlines()[0]
-    assert found is not None  # without it a program that is not read exactly has been refused
+    found = found or outline(model, arguments, values)
     return Reading(model, arguments, None, found.plan, found.parameters, values, why_not)
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
+from numpyro.contrib.control_flow import scan
 
 import ppl_worldmodel
 from ppl_worldmodel import load_result, read, study
@@ -108,3 +111,23 @@ def test_public_names_only() -> None:
     assert {"study", "calibrate", "compare", "report", "read", "marginalize", "load_result"} <= set(dir(ppl_worldmodel))
     for name in ppl_worldmodel.__all__:
         assert callable(getattr(ppl_worldmodel, name)), name
+
+
+def test_a_value_before_the_first_observation_is_read_at_given_parameters_too() -> None:
+    """Without a value for it, it is a parameter, and the program is read all the same."""
+
+    def autoregression(y=None):
+        first = numpyro.sample("first", dist.Normal(0.0, 1.0))
+
+        def step(carry, y):
+            level, last = carry
+            level = numpyro.sample("level", dist.Normal(level, 0.5))
+            numpyro.sample("y", dist.Normal(level + 0.5 * last, 1.0), obs=y)
+            return (level, y), None
+
+        start = numpyro.sample("start", dist.Normal(0.0, 1.0))
+        scan(step, (start, first), y)
+
+    data = {"y": np.array([0.3, -0.2, 0.5])}
+    for values in (None, {"first": 0.1}):
+        assert read(autoregression, data, values, exactly=False).family == "LinearGaussian"
