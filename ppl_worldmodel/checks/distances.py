@@ -117,7 +117,7 @@ def _total_variation(
         hardly = _hardly_reached(share, own, ess, replicates)
         effective = np.where(hardly, _fewest(ess, hardly, replicates), ess)
         law = np.sqrt(probability * (1.0 - probability) / effective)
-        error = np.hypot(np.where(hardly & ~np.isinf(own), law, np.maximum(own, law)), other)
+        error = np.hypot(np.where(hardly & np.isfinite(own), law, np.maximum(own, law)), other)
         z = _scores(difference, error, same)
         counted = binomial_p(share, probability, effective)
         p_each = counted if np.isnan(replicates) else np.where(hardly, counted, two_sided_p(z, _freedom(candidate)))

@@ -18,7 +18,7 @@ from ppl_worldmodel.program.plan import Plan
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.step import Step
 from ppl_worldmodel.program.system import read_scan, system_of
-from ppl_worldmodel.program.unread import outline, state_names
+from ppl_worldmodel.program.unread import only_drawn, outline, state_names
 
 NOT_READ = "not read exactly"  # the family of a program without an exact system
 
@@ -123,10 +123,7 @@ def read(
     check_call(model, {} if data is None else data)
     arguments = dict(data or {})
     values = None if parameters is None else dict(parameters)
-    found, why_not = None, ""
-    if values is not None and not exactly:
-        found = outline(model, arguments, values)
-        why_not = found.why_not
+    why_not = only_drawn(model, arguments, values) if values is not None and not exactly else ""
     if not why_not:
         try:
             examined = examine(model, arguments, values)
@@ -135,7 +132,7 @@ def read(
             if exactly:
                 raise
             why_not = str(error).splitlines()[0]
-    found = found or outline(model, arguments, values)
+    found = outline(model, arguments, values)
     return Reading(model, arguments, None, found.plan, found.parameters, values, why_not)
 
 

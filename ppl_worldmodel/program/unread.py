@@ -24,33 +24,41 @@ if TYPE_CHECKING:
 
 
 class Outline(NamedTuple):
-    """The plan of a program's start, its parameters, and why its first state cannot be read exactly (empty if it can)."""
+    """The plan of a program's start, and its parameters."""
 
     plan: Plan
     parameters: dict[str, Parameter]
-    why_not: str
 
 
 def outline(model: Callable, data: Mapping[str, Any], values: Mapping[str, Any] | None) -> Outline:
-    """The outline of a program at these values of its parameters, which are checked; None: they are not given.
-
-    `examine` takes a site for a parameter that its first state cannot be computed from; here it is drawn if it was not given.
-    """
+    """The outline of a program at these values of its parameters, which are checked; None: they are not given."""
     check_gaps(model, data)
     check_whole(model, data)
-    gaps = gaps_of(model, data)
-    program = masking.observed_in(model, data, gaps)
-    plan = Plan(drawn_before(program, data, frozenset(values or ())), gaps=gaps)
-    further = set(plan.start.sites) - set(starting_sites(program, data).sites)
+    program, plan = _start(model, data, values)
     collect = Collect(None, values, set(plan.start.sites), jax.random.key(0))
     visit(program, plan.start, data, lambda scan, beginning: None, collect)
     check_names(values or {}, collect.found, collect.computed)
     found = described(collect)
     check_inside(values or {}, collect.inside, found)
-    why_not = (
-        f"the first state is drawn from {', '.join(map(repr, sorted(further)))}, which it is not an affine function of"
-    )
-    return Outline(plan, found, why_not if further else "")
+    return Outline(plan, found)
+
+
+def only_drawn(model: Callable, data: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Why the first state cannot be read exactly at these values; empty where nothing speaks against it.
+
+    `examine` takes a site for a parameter that its first state cannot be computed from; here it is drawn if it was not given.
+    """
+    program, plan = _start(model, data, values)
+    further = set(plan.start.sites) - set(starting_sites(program, data).sites)
+    named = ", ".join(map(repr, sorted(further)))
+    return f"the first state comes from {named}, which has no value and is no affine part of it" if further else ""
+
+
+def _start(model: Callable, data: Mapping[str, Any], values: Mapping[str, Any] | None) -> tuple[Callable, Plan]:
+    """The program with its missing observations left out, and the plan of its start."""
+    gaps = gaps_of(model, data)
+    program = masking.observed_in(model, data, gaps)
+    return program, Plan(drawn_before(program, data, frozenset(values or ())), gaps=gaps)
 
 
 def drawn_before(model: Callable, data: Mapping[str, Any], known: frozenset[str]) -> Start:
