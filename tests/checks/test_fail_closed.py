@@ -193,3 +193,13 @@ def test_no_check_can_agree_on_what_is_not_a_number() -> None:
     assert closed(row).verdict == "undecided"
     assert closed(row._replace(distance=0.0)).verdict == "agrees"
     assert closed(row._replace(verdict="disagrees")).verdict == "disagrees"
+
+
+def test_a_negative_error_is_unknown_at_every_step_and_state() -> None:
+    """Also of a state that hardly any particle reached, whose own error is not taken at its word."""
+    for place in np.ndindex(TIME, 2):
+        candidate, reference = result("smc", "FiniteState", 1), result("exact", "FiniteState", 2)
+        candidate["beliefs"]["predicted_mcse"].values[place] = -np.inf
+        rows = [row for row in checked(candidate, reference) if row.quantity.startswith("predicted")]
+        assert rows
+        assert not [row for row in rows if row.verdict == "agrees"]
