@@ -105,7 +105,9 @@ def test_a_probability_and_a_density_are_not_compared() -> None:
 def test_draws_that_have_not_converged_are_said_and_are_no_success(found: Any) -> None:
     tree = found[0].tree.copy()
     rows = from_dataset(tree["checks"].to_dataset())
-    apart = rows[-1]._replace(candidate="one", quantity="convergence", verdict="disagrees", why="R-hat 1.6")
+    apart = rows[-1]._replace(
+        candidate="one", quantity="convergence", about="chains", verdict="disagrees", why="R-hat 1.6"
+    )
     tree["checks"] = xr.DataTree(module.as_dataset((apart,)))
     tree.attrs |= {"ahead_by_evidence": "one", "ahead_by_prediction": "one"}
     assert doubts(tree["checks"].to_dataset()) == ["one: the draws have not converged: R-hat 1.6"]
