@@ -41,11 +41,6 @@ class Annealed(NamedTuple):
     log_evidence: Float[np.ndarray, "replicate time+1"]
     steps: np.ndarray
 
-    def log_predictive(self) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, " time"]]:
-        """log p(y_t | y_1:t-1), the parameters integrated out, and its standard error from the spread of the replicates."""
-        each = np.diff(self.log_evidence, axis=1)
-        return each.mean(axis=0), each.std(axis=0, ddof=1) / np.sqrt(len(each))
-
 
 class _Cloud(NamedTuple):
     """Particles after part of the data. total: sums of the one-step terms, from zero on, for each of them."""

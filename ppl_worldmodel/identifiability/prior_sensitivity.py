@@ -27,44 +27,6 @@ TAIL = 0.005  # share of the posterior's draws that is left out on either side, 
 FEW = 10  # fewer draws of the prior are too few for a kernel estimate, and count as flat
 
 
-def prior_draws(space: Coordinates, key: Array, num: int = 1000) -> dict[str, np.ndarray]:
-    """Draws (draw, ...) of the parameters from the prior. Raises DataError where it is improper."""
-    if space.improper:
-        raise DataError(f"the prior of '{space.improper[0]}' is improper: it has no draws; give it a proper prior")
-    keys = jax.random.split(key, num)
-    run = jax.jit(jax.vmap(lambda key: space.constrain(space.draw(key)))).lower(keys)
-    found = run.compile({"xla_backend_optimization_level": 0})(keys)  # to be run once
-    return {name: np.asarray(found[name]) for name in space.names}
-
-
-def prior_overlap(fit_draws: Mapping[str, Any], prior_draws: Mapping[str, Any]) -> xr.DataArray:
-    """The overlap of posterior and prior of each entry, dimension `entry`.
-
-    fit_draws    {name: (chain, draw, ...)}; prior_draws: {name: (draw, ...)} of the same parameters
-
-    It comes from kernel density estimates with a correction at the ends of the range. With a thousand draws it is right to about
-    0.03; where the two densities are the same it is too small by up to 0.05 (by 0.15 if their tails are as heavy as Cauchy's).
-    Raises DataError unless both have the same parameters in the same shapes.
-    """
-    posterior = {name: np.asarray(values, float) for name, values in fit_draws.items()}
-    prior = {name: np.asarray(prior_draws[name], float) for name in posterior if name in prior_draws}
-    shapes = {
-        name: (values.shape[2:], prior[name].shape[1:] if name in prior else None) for name, values in posterior.items()
-    }
-    if not posterior or any(here != there for here, there in shapes.values()):
-        raise DataError(
-            "expected draws (chain, draw, ...) of the posterior and (draw, ...) of the prior of the same parameters, given were "
-            f"values of the shapes {shapes}"
-        )
-    found = [
-        overlap(values[(..., *index)].ravel(), prior[name][(..., *index)])
-        for name, values in posterior.items()
-        for index in np.ndindex(*values.shape[2:])
-    ]
-    labels = entry_names({name: values[0, 0] for name, values in posterior.items()})
-    return xr.DataArray(found, {"entry": labels}, ("entry",), "overlap")
-
-
 def overlap(posterior: Float[np.ndarray, " draw"], prior: Float[np.ndarray, " draw_prior"]) -> float:
     """The integral of the smaller density over the range of the posterior; outside, the smaller density is next to zero."""
     low, high = np.quantile(posterior, [TAIL, 1.0 - TAIL])

@@ -24,7 +24,7 @@ from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.missing.inputs import check_gaps
 from ppl_worldmodel.program.missing.unknowns import check_before, check_unknown, gaps_of
 from ppl_worldmodel.program.parameters import Collect, Parameter, check_inside, check_names, described
-from ppl_worldmodel.program.plan import Plan, System
+from ppl_worldmodel.program.plan import KnownSystem, Plan
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.start import starting_sites
 from ppl_worldmodel.program.step import Step, take_apart
@@ -40,7 +40,7 @@ class _Together(Exception):
 class _Seen(NamedTuple):
     """One look at a program with concrete numbers: the system, what is wrong, and what the plan must know."""
 
-    system: System
+    system: KnownSystem
     faults: Faults
     inside: dict[str, Array]
     coupling: Array
@@ -50,7 +50,7 @@ class _Seen(NamedTuple):
 class Examined(NamedTuple):
     """The system, the plan with which it is read inside a trace of JAX, and the program's parameters in their order."""
 
-    system: System
+    system: KnownSystem
     plan: Plan
     parameters: dict[str, Parameter]
 
@@ -159,7 +159,7 @@ def _table(program: Callable, arguments: dict[str, Any], values: Mapping[str, Ar
     return visit(program, plan.start, arguments, table, Collect(None, values, set(plan.start.sites), jax.random.key(0)))
 
 
-def _with_gaps(system: System, missing: Mapping[str, Array], lines: tuple[tuple[str, str], ...]) -> System:
+def _with_gaps(system: KnownSystem, missing: Mapping[str, Array], lines: tuple[tuple[str, str], ...]) -> KnownSystem:
     """The system, with how much is missing and further lines (which parameters there are) in its repr."""
     counts = iter(int(count) for count in missing.values())
     about = [

@@ -8,9 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.errors import TracerArrayConversionError
 
-from ppl_worldmodel.program.after_scan import onwards
-from ppl_worldmodel.program.sites import run_step, scan_of
-from ppl_worldmodel.program.start import up_to_scan
+from ppl_worldmodel.program.statements import statements
 
 
 def as_program_takes(model: Callable, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,14 +28,8 @@ def as_program_takes(model: Callable, data: Mapping[str, Any]) -> dict[str, Any]
 def _needs_jax(model: Callable, data: Mapping[str, Any]) -> bool:
     """Does tracing the program meet a NumPy array where only a JAX array would do?"""
 
-    def run() -> None:
-        scan = scan_of(up_to_scan(model, (), data, {}).message)
-        carry, output, _ = run_step(scan.step, scan.init, jax.tree.map(lambda leaf: leaf[0], scan.inputs), {})
-        outputs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (scan.length, *jnp.shape(leaf))), output)
-        onwards(model, (), data, {}, outputs, carry, scan.length)
-
     try:
-        jax.eval_shape(run)
+        jax.eval_shape(lambda: [site.value for part in statements(model, data)[:3] for site in part])
     except TracerArrayConversionError:
         return True
     except Exception:  # it is another fault, and reading the program says what it is

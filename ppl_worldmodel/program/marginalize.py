@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ppl_worldmodel.program.examine import examine
 from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.missing import masking
-from ppl_worldmodel.program.plan import Plan, System
+from ppl_worldmodel.program.plan import KnownSystem, Plan
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.start import starting_sites
@@ -51,7 +51,7 @@ def marginalize(model: Callable) -> Callable:
     return integrated
 
 
-def with_factor(reading: Reading, name: str, of_system: Callable[[System], Array]) -> Callable[[], Any]:
+def with_factor(reading: Reading, name: str, of_system: Callable[[KnownSystem], Array]) -> Callable[[], Any]:
     """The program on its data over its parameters alone, without arguments: the factor `of_system` of the system stands in the
     place of the scan and the initial state.
     """

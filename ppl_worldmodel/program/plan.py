@@ -7,7 +7,7 @@ from ppl_worldmodel.program.finite.state_table import Table
 from ppl_worldmodel.program.missing.masking import NO_GAPS, Gaps
 from ppl_worldmodel.program.start import Start
 
-System = FiniteState | LinearGaussian
+KnownSystem = FiniteState | LinearGaussian
 
 
 class Plan(NamedTuple):

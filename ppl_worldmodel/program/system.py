@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact.families import verbs
-from ppl_worldmodel.exact.system import System as AnySystem
+from ppl_worldmodel.exact.system import System
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.finite.reachable_states import tabulate
 from ppl_worldmodel.program.finite.state_table import Table
@@ -15,22 +15,22 @@ from ppl_worldmodel.program.gaussian.matrices import improper, read_gaussian
 from ppl_worldmodel.program.independence import sequences
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.missing.unknowns import check_unknown
-from ppl_worldmodel.program.plan import Plan, System
+from ppl_worldmodel.program.plan import KnownSystem, Plan
 from ppl_worldmodel.program.sites import Scan, kind
 from ppl_worldmodel.program.step import Step, take_apart
 
 
-def read_scan(scan: Scan, beginning: Beginning, plan: Plan) -> System:
+def read_scan(scan: Scan, beginning: Beginning, plan: Plan) -> KnownSystem:
     """The system of a captured scan, whose values may be traced by JAX; unchecked."""
     return system_of(take_apart(scan, beginning), beginning, plan)[0]
 
 
-def log_predictive(system: AnySystem) -> Array:
+def log_predictive(system: System) -> Array:
     """log p(y_t | y_1:t-1) for every t, (*sequence, time); the sum is the log evidence."""
     return verbs(system).evidence(system)
 
 
-def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[System, Batch, Table | None]:
+def system_of(step: Step, beginning: Beginning, plan: Plan) -> tuple[KnownSystem, Batch, Table | None]:
     """The system, its sequences, and the table of a finite one."""
     sites = {**beginning.sites, **step.latents}
     check_unknown(plan.gaps, sites)

@@ -97,7 +97,12 @@ def taken_apart(reading: "Reading") -> tuple[Step, Beginning]:
     found: list[tuple[Step, Beginning]] = []
 
     def run() -> None:
-        found.append(reading.visit(lambda scan, beginning: (take_apart(scan, beginning), beginning), reading.values))
+        # Without values the parameters are any of their supports: only names and shapes are looked at.
+        anything = Collect(None, None, set(reading.plan.start.sites), jax.random.key(0))
+        around = [anything] if reading.values is None else []
+        found.append(
+            reading.visit(lambda scan, beginning: (take_apart(scan, beginning), beginning), reading.values, *around)
+        )
 
     jax.eval_shape(run)
     return found[0]

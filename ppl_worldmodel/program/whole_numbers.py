@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.program.after_scan import onwards
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing.observations import at_every_step
-from ppl_worldmodel.program.sites import run_step, scan_of
-from ppl_worldmodel.program.start import starting_sites, up_to_scan
+from ppl_worldmodel.program.start import starting_sites
+from ppl_worldmodel.program.statements import statements
 
 
 class Fraction(NamedTuple):
@@ -82,15 +81,9 @@ def _observed(
 
     each_step  those of the step at every time, with it as the leading axis; else at the first time
     """
-    run = up_to_scan(model, (), data, {})
-    scan = scan_of(run.message)
-
-    first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-    carry, output, within = run_step(scan.step, scan.init, first, {})
-    outputs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (scan.length, *jnp.shape(leaf))), output)
-    after = onwards(model, (), data, {}, outputs, carry, scan.length).sites
+    before, within, after, scan = statements(model, data)
     inside = at_every_step(scan, _through_floats) if each_step else _through_floats(within)
-    return _through_floats(run.sites.values()), inside, _through_floats(after.values())
+    return _through_floats(before), inside, _through_floats(after)
 
 
 def _through_floats(sites: Any) -> dict[str, jax.Array]:

@@ -12,7 +12,7 @@ from numpyro.contrib.control_flow import scan
 from scipy import stats
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.identifiability.prior_sensitivity import overlap, prior_draws, prior_overlap, sensitivity
+from ppl_worldmodel.identifiability.prior_sensitivity import overlap, sensitivity
 from ppl_worldmodel.program.coordinates import Coordinates, coordinates
 from ppl_worldmodel.program.reading import read
 
@@ -39,18 +39,6 @@ def test_overlap_of_known_densities(name: str) -> None:
     bias = 0.06 if name == "the same" else 0.015
     assert abs(np.mean(found) - expected) < bias + 3.0 * np.std(found, ddof=1) / np.sqrt(5)
     assert max(found) <= 1.0
-
-
-def test_entries_by_name() -> None:
-    rng = np.random.default_rng(0)
-    draws = {"rate": rng.normal(size=(2, 1000)) + 8.0, "mean": rng.normal(size=(2, 1000, 2)) * [1.0, 0.1]}
-    prior = {"mean": rng.normal(size=(1000, 2)), "rate": rng.normal(size=1000)}
-    found = prior_overlap(draws, prior)
-    assert list(found["entry"].values) == ["rate", "mean[0]", "mean[1]"]
-    assert found.sel(entry="rate") < 1e-3 < 0.1 < found.sel(entry="mean[1]") < 0.3 < 0.9 < found.sel(entry="mean[0]")
-    for wrong in ({"rate": prior["rate"]}, prior | {"mean": prior["mean"][:, :1]}):
-        with pytest.raises(DataError, match="of the same parameters"):
-            prior_overlap(draws, wrong)
 
 
 def coin(y: Any, a: float = 2.0, b: float = 2.0) -> None:
@@ -91,7 +79,6 @@ def test_a_flat_prior_is_refused() -> None:
 
 def test_draws_of_the_prior() -> None:
     space, _ = tossed(1, 1, 3.0)
-    found = prior_draws(space, jax.random.key(0), num=2000)
+    keys = jax.random.split(jax.random.key(0), 2000)
+    found = jax.jit(jax.vmap(lambda key: space.constrain(space.draw(key))))(keys)
     assert stats.kstest(found["p"], stats.beta(3, 3).cdf).pvalue > 1e-3
-    with pytest.raises(DataError, match="'mean' is improper"):
-        prior_draws(space._replace(improper=("mean",)), jax.random.key(0))

@@ -124,3 +124,20 @@ def test_parameters_that_nobody_gave_are_asked_for() -> None:
     reading = read(unknown, {"returns": RETURNS}, exactly=False)
     with pytest.raises(WorldModelError, match=r"""--parameters '\{"phi": \.\.\., "sigma": \.\.\.\}'"""):
         asked_at(loaded, reading, None, nuts(), KEY, print)
+
+
+def test_its_parts_are_named_without_values_of_its_parameters() -> None:
+    def scaled(returns):
+        phi = numpyro.sample("phi", dist.Uniform(0.0, 1.0))
+
+        def step(h, y):
+            h = numpyro.sample("h", dist.Normal(phi * h, 0.5))
+            numpyro.sample("y", dist.Normal(0.0, jnp.exp(h / 2)), obs=y)
+            return h, None
+
+        scan(step, numpyro.sample("first", dist.Normal(0.0, 1.0)), returns)
+
+    reading = read(scaled, {"returns": RETURNS}, exactly=False)
+    assert reading.system is None
+    assert list(reading.parameters) == ["phi"]
+    assert reading.structure.factors == ("h",)

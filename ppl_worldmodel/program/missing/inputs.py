@@ -8,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.program.after_scan import onwards
 from ppl_worldmodel.program.jaxprs.dependence import dependence
-from ppl_worldmodel.program.sites import run_step, scan_of
-from ppl_worldmodel.program.start import up_to_scan
+from ppl_worldmodel.program.statements import statements
 
 
 def check_gaps(model: Callable, data: Mapping[str, Any]) -> None:
@@ -39,14 +37,8 @@ def observed_arguments(model: Callable, data: Mapping[str, Any]) -> set[str]:
 
     def values(*arrays: jax.Array) -> list[jax.Array]:
         arguments = others | dict(zip(names, arrays, strict=True))
-        run = up_to_scan(model, (), arguments, {})
-        scan = scan_of(run.message)
-        first = jax.tree.map(lambda leaf: leaf[0], scan.inputs)
-        carry, output, inside = run_step(scan.step, scan.init, first, {})
-        outputs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (scan.length, *jnp.shape(leaf))), output)
-        after = onwards(model, (), arguments, {}, outputs, carry, scan.length).sites
-        sites = [*run.sites.values(), *inside, *after.values()]
-        return [jnp.asarray(site.value) for site in sites if site.observed]
+        before, inside, after, _ = statements(model, arguments)
+        return [jnp.asarray(site.value) for site in (*before, *inside, *after) if site.observed]
 
     return {names[i] for needs in dependence(values, *(jnp.asarray(data[name]) for name in names)) for i in needs}
 
