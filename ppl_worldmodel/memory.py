@@ -82,11 +82,11 @@ def at_most(number: int | None) -> Iterator[None]:
         _limit.reset(before)
 
 
-def told(name: str, size: Size, asked: int, prefixes: int = 0) -> str:
+def told(name: str, size: Size, asked: int, prefixes: int = 0, *, of: str = "draws of each chain") -> str:
     """A line on the memory that an engine will take, and on what was reduced to keep within the limits."""
     less = []
     if size.draws < asked:
-        less.append(f"{size.draws:,} of {asked:,} {'particles' if name == 'smc' else 'draws of each chain'}")
+        less.append(f"{size.draws:,} of {asked:,} {of}")
     if size.prefixes < prefixes:
         less.append(f"{size.prefixes} of {prefixes} prefixes")
     return f"{name}: about {words(size.bytes)}" + (f"; a series this long gets {' and '.join(less)}" if less else "")

@@ -17,9 +17,9 @@ from ppl_worldmodel.errors import FAULT, DataError, NotExactlySolvable, WorldMod
 from ppl_worldmodel.failure import told
 from ppl_worldmodel.files.load import load, simulation_arguments
 from ppl_worldmodel.files.writing import try_folder, write_whole
-from ppl_worldmodel.infer.side_by_side import SAMPLERS
 from ppl_worldmodel.reports.figures.calibration import save_calibration
 from ppl_worldmodel.studies.calibrate import calibrate as run
+from ppl_worldmodel.studies.calibrate import samplers
 from ppl_worldmodel.terminal import err, out, print_result
 
 FEWEST = 20
@@ -40,7 +40,7 @@ def calibrate(options: argparse.Namespace) -> int:
     arguments = simulation_arguments(loaded, options.steps) | settings
     results: dict[str, xr.Dataset] = {}
     failed: dict[str, Exception] = {}
-    for name in asked or SAMPLERS:
+    for name in asked or samplers():
         err.print(f"{name} ...", markup=False)
         try:
             with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):

@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the values of the parameters")
     check.add_argument(
-        "--engines", default="", metavar="NAMES", help="of exact, nuts, gibbs, svi, svi_full_rank, smc; comma-separated"
+        "--engines", default="", metavar="NAMES", help="such as exact,gibbs (default: all that apply)"
     )
     check.add_argument(
         "--prefixes",
@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         "--draws", type=int, default=500, metavar="N", help="of each data set's chain, before thinning (default 500)"
     )
     calibrate.add_argument(
-        "--engines", default="", metavar="NAMES", help="of nuts, gibbs; comma-separated (default: those that apply)"
+        "--engines", default="", metavar="NAMES", help="such as nuts,gibbs (default: all that apply)"
     )
     calibrate.add_argument(
         "--max-memory", metavar="SIZE", help="what the run may take, such as 4GB (default: half of what is free)"

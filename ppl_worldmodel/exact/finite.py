@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ppl_worldmodel.exact.arguments import takes
 from ppl_worldmodel.exact.sequences import each_sequence
 from ppl_worldmodel.exact.system import FiniteState
 
@@ -62,6 +63,7 @@ def correct(belief: Float[Array, " state"], likelihood: Float[Array, " state"]) 
     return joint / total
 
 
+@takes(FiniteState)
 @jax.jit
 @each_sequence
 def filter(system: FiniteState) -> Beliefs:
@@ -70,6 +72,7 @@ def filter(system: FiniteState) -> Beliefs:
     return Beliefs(jnp.exp(log_predicted), jnp.exp(log_filtered), log_predictive, log_predictive.sum())
 
 
+@takes(FiniteState)
 @jax.jit
 @each_sequence
 def evidence(system: FiniteState) -> Float[Array, " time"]:
@@ -83,6 +86,7 @@ def first_impossible(log_predictive: Float[Array | np.ndarray, " time"]) -> int 
     return int(jnp.argmax(impossible)) if bool(impossible.any()) else None
 
 
+@takes(FiniteState)
 @jax.jit
 @each_sequence
 def smooth(system: FiniteState) -> SmoothedBeliefs:
@@ -94,6 +98,7 @@ def smooth(system: FiniteState) -> SmoothedBeliefs:
     )
 
 
+@takes(FiniteState)
 @jax.jit
 @each_sequence
 def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
@@ -105,6 +110,7 @@ def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
     return jax.nn.softmax(log_joint.reshape(*log_joint.shape[:1], -1), axis=-1).reshape(log_joint.shape)
 
 
+@takes(FiniteState)
 @partial(jax.jit, static_argnames="num_paths")
 @each_sequence
 def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, "draw time"]:
@@ -125,6 +131,7 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
     return jnp.concatenate([earlier, last[None]], axis=0).T
 
 
+@takes(FiniteState)
 @jax.jit
 @each_sequence
 def most_likely_path(system: FiniteState) -> Int[Array, " time"]:

@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ppl_worldmodel.exact import diffuse, kalman, square_root
+from ppl_worldmodel.exact.arguments import takes
 from ppl_worldmodel.exact.digits import (
     COPIES,
     ENOUGH,
@@ -107,6 +108,7 @@ def correct(
     return Belief(corrected.mean, corrected.covariance)
 
 
+@takes(LinearGaussian)
 def filter(system: LinearGaussian) -> Beliefs:
     """p(x_t | y_1:t) for every t, with the predicted beliefs and the evidence. One forward pass.
 
@@ -118,6 +120,7 @@ def filter(system: LinearGaussian) -> Beliefs:
     return Beliefs(*predicted, *filtered, log_predictive, log_predictive.sum(axis=-1), digits)
 
 
+@takes(LinearGaussian)
 def evidence(system: LinearGaussian) -> Float[Array, "*sequence time"]:
     """log p(y_t | y_1:t-1) for every t, from the innovations; the sum is the log evidence.
 
@@ -126,6 +129,7 @@ def evidence(system: LinearGaussian) -> Float[Array, "*sequence time"]:
     return _pass(system, "evidence").corrected.log_predictive
 
 
+@takes(LinearGaussian)
 def smooth(system: LinearGaussian) -> SmoothedBeliefs:
     """p(x_t | y_1:T) for every t. One forward and one backward pass (Rauch, Tung & Striebel 1965).
 
@@ -146,6 +150,7 @@ def smooth(system: LinearGaussian) -> SmoothedBeliefs:
     )
 
 
+@takes(LinearGaussian)
 def pairwise(system: LinearGaussian) -> Float[Array, "*sequence pair dim_x dim_x"]:
     """cov(x_t, x_t+1 | y_1:T) for t = 1 ... T-1; rows: x_t (Sarkka & Svensson 2023, section 12.2).
 
@@ -154,6 +159,7 @@ def pairwise(system: LinearGaussian) -> Float[Array, "*sequence pair dim_x dim_x
     return _pairwise(settled(system, "smooth"))
 
 
+@takes(LinearGaussian)
 def sample_paths(system: LinearGaussian, key: Array, num_paths: int) -> Float[Array, "*sequence draw time dim_x"]:
     """Draws of x_1:T from p(x_1:T | y_1:T).
 

@@ -11,6 +11,7 @@ from ppl_worldmodel.exact import finite
 from ppl_worldmodel.exact.families import verbs
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
+from ppl_worldmodel.infer.engine_spec import EngineSpec
 from ppl_worldmodel.infer.proper import check_proper
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.program.arguments import random_key
@@ -74,3 +75,6 @@ def _check_terms(terms: np.ndarray) -> None:
             f"the log predictive density at time step {int(wrong.argmax())} (counted from 0) is not a number: the data do not "
             f"determine the first state, or digits were lost in the recursion; {REMEDY}"
         )
+
+
+ENGINES = (EngineSpec("exact", lambda budget: exact_engine(), states=("finite", "continuous"), order=0),)

@@ -4,19 +4,25 @@ The second shares no code with the recursions: it is their referee.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Array
 
+from ppl_worldmodel import memory
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
+from ppl_worldmodel.infer.engine_spec import Budget, Draws, EngineSpec, Lengths
 from ppl_worldmodel.infer.gibbs_states import gibbs_states
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.reading import Reading
+
+SWEEPS = 20  # of one vectorised chain for each draw: a sweep costs little, and may move little
 
 
 def gibbs(
@@ -63,3 +69,30 @@ def gibbs(
         )  # fmt: skip
 
     return engine
+
+
+def gibbs_chain(reading: Reading, lengths: Lengths) -> Callable[[Mapping[str, Any], Array], Draws]:
+    """One chain of the blocked sampler; the families of the parameters are measured at the data of the reading."""
+    chosen = conjugate_families(reading)
+    run = chain(reading, chosen, num_warmup=SWEEPS * lengths.num_warmup, num_samples=lengths.num_samples, thin=SWEEPS)
+
+    def sample(data: Mapping[str, Any], key: Array) -> Draws:
+        parameters, path = run(data, key)
+        return parameters, path.states
+
+    return sample
+
+
+def _of_study(budget: Budget) -> Engine:
+    if not budget.known:
+        return gibbs(num_samples=budget.size(8000), num_warmup=budget.size(500))
+    # With every prefix the draws are those of as many posteriors as steps: fewer of each.
+    few = 0 if budget.prefixes else 5
+    draws, warmup = budget.size(8000 if budget.prefixes else 10_000), budget.size(500)
+    found = budget.draws_of_states("gibbs", draws, warmup, few, budget.size(memory.WORK))
+    return gibbs(
+        num_samples=found.draws, num_warmup=found.warmup, prefixes=True if budget.prefixes else found.prefixes
+    )  # fmt: skip
+
+
+ENGINES = (EngineSpec("gibbs", _of_study, learns=True, states=("finite",), chain=gibbs_chain, order=20),)

@@ -7,11 +7,14 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Array
 from numpyro.infer import MCMC, NUTS, init_to_median, init_to_sample
 
 from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
+from ppl_worldmodel.exact.complete_data import sample_path
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
+from ppl_worldmodel.infer.engine_spec import Budget, Draws, EngineSpec, Lengths, without_density
 from ppl_worldmodel.infer.initial_values import densest_of_prior
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
 from ppl_worldmodel.infer.result_tree import Engine
@@ -150,3 +153,42 @@ def _stats(mcmc: MCMC) -> dict[str, np.ndarray]:
         names.get(name, name): np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()
     }
     return noted | {"lp": -noted["lp"], "tree_depth": np.ceil(np.log2(noted["n_steps"] + 1)).astype(int)}
+
+
+def nuts_chain(reading: Reading, lengths: Lengths) -> Callable[[Mapping[str, Any], Array], Draws]:
+    """One chain on the program with the states integrated out, and the states drawn given each draw of the parameters."""
+
+    def sample(data: Mapping[str, Any], key: Array) -> Draws:
+        here, (key_chain, key_paths) = reading.on(data), jax.random.split(key)
+        mcmc = MCMC(
+            NUTS(marginal(here), init_strategy=init_to_sample),
+            num_warmup=lengths.num_warmup,
+            num_samples=lengths.num_samples,
+            progress_bar=False,
+        )
+        mcmc.run(key_chain)
+        draws = mcmc.get_samples()
+
+        def states(parameters: dict[str, Array], key: Array) -> Array:
+            return sample_path(here.at(parameters), key).states
+
+        return draws, jax.vmap(states)(draws, jax.random.split(key_paths, lengths.num_samples))
+
+    return sample
+
+
+def _of_study(budget: Budget) -> Engine:
+    warmup, draws = budget.size(500), budget.size(1000)
+    if not budget.known:
+        return nuts(num_warmup=warmup, num_samples=draws, progress=budget.progress)
+    found = budget.draws_of_states("nuts", draws, warmup, 0 if budget.prefixes else 3)
+    return nuts(
+        num_warmup=warmup, num_samples=found.draws, prefixes=True if budget.prefixes else 3, progress=budget.progress
+    )  # fmt: skip
+
+
+ENGINES = (
+    EngineSpec(
+        "nuts", _of_study, learns=True, states=("continuous",), unread=True, refuses=without_density, chain=nuts_chain, order=10,
+    ),
+)  # fmt: skip

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from ppl_worldmodel.errors import DataError, WorldModelError
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.beliefs import borrowed, share_error
+from ppl_worldmodel.infer.engine_spec import Budget, EngineSpec, without_draws
 from ppl_worldmodel.infer.particles import Pass, Summary, bootstrap
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.program.arguments import random_key
@@ -231,3 +232,14 @@ def _shown(progress: bool, what: str) -> Any:
     from ppl_worldmodel.terminal import err
 
     return err.status(what)
+
+
+def _of_study(budget: Budget) -> Engine:
+    return smc(num_particles=budget.particles("smc", budget.size(2000)).draws, progress=budget.progress)
+
+
+ENGINES = (
+    EngineSpec(
+        "smc", _of_study, states=("finite", "continuous"), unread=True, refuses=without_draws, order=30,
+    ),
+)  # fmt: skip

@@ -23,6 +23,7 @@ from numpyro.infer.util import initialize_model, log_density, unconstrain_fn
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
+from ppl_worldmodel.infer.engine_spec import EngineSpec, without_draws
 from ppl_worldmodel.infer.psis import psis
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.program.arguments import random_key
@@ -159,3 +160,15 @@ def _still_falling(losses: np.ndarray) -> float:
     size = max(len(losses) // 10, 2)
     last, before = losses[-size:], losses[-2 * size : -size]
     return float((before.mean() - last.mean()) / np.sqrt((last.var() + before.var()) / size + 1e-300))
+
+
+ENGINES = (
+    EngineSpec(
+        "svi", lambda budget: svi(num_steps=budget.size(5000), progress=budget.progress),
+        learns=True, states=("continuous",), refuses=without_draws, order=40,
+    ),
+    EngineSpec(
+        "svi_full_rank", lambda budget: svi(guide="full_rank", num_steps=budget.size(5000), progress=budget.progress),
+        learns=True, states=("continuous",), refuses=without_draws, order=50,
+    ),
+)  # fmt: skip

@@ -10,11 +10,11 @@ import xarray as xr
 from ppl_worldmodel.checks import convergence
 from ppl_worldmodel.errors import WorldModelError
 from ppl_worldmodel.files.load import Loaded
+from ppl_worldmodel.infer import engine_spec as infer
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.labels.aligned_results import in_one_labelling, posterior_mean
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.site_axes import sites
-from ppl_worldmodel.studies.engine_settings import ENGINES
 
 Say = Callable[[str], None]
 
@@ -22,60 +22,51 @@ Say = Callable[[str], None]
 def answering(engines: Sequence[str], known: bool, reading: Reading, say: Say) -> list[str]:
     """The engines that can answer, in order: those asked for, else all of them; a wrong or inapplicable name is refused.
 
-    Learned parameters: NUTS, SVI and, where every parameter is conjugate, gibbs. Given ones: gibbs samples the states of any
-    finite program, NUTS and SVI those of a continuous one, if their density is proper (SVI), or a density at all (NUTS), and
-    smc filters either.
+    known  the parameters are given, and the engines answer about the states; else they learn the parameters
+    say    is told which engines the program itself rules out, where none is asked for by name
     """
-    answers, why = _answers(known, reading)
+    every = infer.engines()
+    refusals = {name: _refusal(spec, known, reading) for name, spec in every.items()}
+    answers = [name for name, refusal in refusals.items() if refusal is None]
     for name in engines:
-        if name not in ENGINES:
-            raise WorldModelError(f"there is no engine '{name}': choose from {', '.join(ENGINES)}")
-        if name not in answers and name != "exact":
-            state = "a continuous state" if reading.exact.num_states is None else "a finite state"
-            question = "at known parameters" if known else "when parameters are learned"
+        if name not in every:
+            raise WorldModelError(f"there is no engine '{name}': choose from {', '.join(every)}")
+        # The exact engine has a place in a learned run, too: at the centre of what was learned.
+        if name in answers or (name == "exact" and reading.system is not None):
+            continue
+        choice = ", ".join(dict.fromkeys([*(["exact"] if reading.system is not None else []), *answers]))
+        if reading.system is None:
             raise WorldModelError(
-                f"the engine '{name}' does not answer about {state} {question}{f' ({why})' if why else ''}: choose from "
-                f"{', '.join(['exact', *answers])}"
+                f"the engine '{name}' does not answer about this program, which is not read exactly: {reading.why_not}\n"
+                f"Choose from {choice}"
             )
-    if not known and engines and not set(engines) & set(answers):
+        state = "a continuous state" if reading.exact.num_states is None else "a finite state"
+        question = "at known parameters" if known else "when parameters are learned"
+        why = f" ({refusals[name]})" if refusals[name] else ""
+        raise WorldModelError(
+            f"the engine '{name}' does not answer about {state} {question}{why}: choose from {choice}"
+        )
+    if engines and not set(engines) & set(answers):
         raise WorldModelError(
             "the exact engine answers at given parameters, and these are to be learned: add --known to ask at their values, or an "
             f"engine that learns them ({', '.join(answers)})"
         )
-    if why and not engines:
-        say(f"{why}: engines {', '.join(['exact', *answers])}")
-    return [name for name in (["exact", *answers] if known else answers) if not engines or name in engines]
-
-
-def answering_unread(engines: Sequence[str], refusal: str) -> list[str]:
-    """The engines that answer about a program that is not read exactly: they only run it. A wrong name is refused.
-
-    refusal  why it is not read
-    """
-    answers = ("nuts", "smc")
-    for name in engines:
-        if name not in answers:
-            raise WorldModelError(
-                f"the engine '{name}' does not answer about this program, which is not read exactly: {refusal}\nChoose from "
-                f"{', '.join(answers)}"
-            )
+    ruled_out = {name: refusal for name, refusal in refusals.items() if refusal}
+    if not engines:
+        for reason in dict.fromkeys(ruled_out.values()):
+            say(f"without {', '.join(name for name in ruled_out if ruled_out[name] == reason)}: {reason}")
     return [name for name in answers if not engines or name in engines]
 
 
-def _answers(known: bool, reading: Reading) -> tuple[list[str], str]:
-    """The engines beside the exact one, and why some are missing."""
+def _refusal(spec: infer.EngineSpec, known: bool, reading: Reading) -> str | None:
+    """None where the engine answers; else why this program keeps it from that, "" where its kind of question does."""
+    if reading.system is None:
+        return None if spec.unread else ""
     if not known:
-        return ["nuts", "gibbs", "svi", "svi_full_rank"], ""
-    if reading.exact.num_states is not None:
-        return ["gibbs", "smc"], ""
-    if reading.plan.diffuse:
-        return (
-            [],
-            "the first state has infinite variance, so that the program has no density to sample from: write ImproperUniform",
-        )
-    if not reading.exact.proper:
-        return ["nuts"], "the first state has a flat density, from which SVI has no draws to start from"
-    return ["nuts", "smc", "svi", "svi_full_rank"], ""
+        return None if spec.learns else ""
+    if ("finite" if reading.exact.num_states is not None else "continuous") not in spec.states:
+        return ""
+    return spec.refuses(reading) or None
 
 
 def same_observations(reading: Reading) -> list[str]:

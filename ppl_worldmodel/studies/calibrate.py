@@ -18,7 +18,7 @@ from jaxtyping import Array
 from ppl_worldmodel import memory
 from ppl_worldmodel.checks import calibration
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.infer.side_by_side import SAMPLERS, Lengths
+from ppl_worldmodel.infer.engine_spec import Lengths, engines
 from ppl_worldmodel.labels.relabelling import permuted, relabelling
 from ppl_worldmodel.program.arguments import random_key
 from ppl_worldmodel.program.reading import Reading, read
@@ -55,8 +55,9 @@ def calibrate(
     Returns `rank` (quantity, replication), fractions in (0, 1), `p` (quantity,), p-values of their uniformity, and `covered`
     (quantity,), of how many replications the central 90 % interval holds the truth; the joint verdict is in the attributes.
     """
-    if engine not in SAMPLERS:
-        raise DataError(f"there is no engine '{engine}' to calibrate: choose from {', '.join(SAMPLERS)}")
+    chain = samplers().get(engine)
+    if chain is None:
+        raise DataError(f"there is no engine '{engine}' to calibrate: choose from {', '.join(samplers())}")
     started = time.perf_counter()
     model, fitted = with_dotted_sites(model), with_dotted_sites(fitted) if fitted else None
     given = dict(arguments or {})
@@ -76,7 +77,7 @@ def calibrate(
     names = list(right.parameters)
     if not names:
         raise DataError("the program has no parameters: there is no prior to calibrate over")
-    sampler = SAMPLERS[engine](reading, Lengths(num_warmup, num_samples))
+    sample = chain(reading, Lengths(num_warmup, num_samples))
     names_of_states = relabelling(reading)
 
     def renamed(draws: dict[str, Array], paths: Array, key: Array) -> tuple[dict[str, Array], Array]:
@@ -96,7 +97,8 @@ def calibrate(
         truth = {name: run[name] for name in names}
         here = right.on(data)
         states = replay(here, truth, run)
-        draws, paths = renamed(*sampler(data, key), jax.random.fold_in(key, 1))
+        draws, paths = sample(data, key)
+        draws, paths = renamed(draws, paths, jax.random.fold_in(key, 1))
         of = jax.vmap(lambda each, path: quantities(here, each, path))
         return quantities(here, truth, states), of({name: draws[name] for name in names}, paths)
 
@@ -122,6 +124,11 @@ def calibrate(
                 say(f"{engine}: {done} of {replications} data sets, about {left:.0f} s left")
     truth, draws = ({n: np.concatenate([p[i][n] for p in parts])[:replications] for n in parts[0][i]} for i in (0, 1))
     return _ranked(engine, truth, draws, random_key(key), seconds=time.perf_counter() - started, num_warmup=num_warmup)
+
+
+def samplers() -> dict[str, Callable]:
+    """{name: its vectorised chain} of the engines that can be calibrated."""
+    return {name: spec.chain for name, spec in engines().items() if spec.chain is not None}
 
 
 def side_by_side(replications: int, cores: int, num_samples: int, entries: int) -> int:

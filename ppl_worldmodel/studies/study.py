@@ -10,6 +10,7 @@ commit, seconds. `report` draws the page from such a tree alone.
 
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -27,15 +28,15 @@ from ppl_worldmodel.failure import told
 from ppl_worldmodel.files.coordinate_labels import labelled
 from ppl_worldmodel.files.load import Loaded, default_data, is_real, load, of_function
 from ppl_worldmodel.identifiability.learned import learnable
+from ppl_worldmodel.infer.engine_spec import Budget
+from ppl_worldmodel.infer.engine_spec import engines as engine_specs
 from ppl_worldmodel.infer.exact import exact_engine
-from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.labels.aligned_results import in_one_labelling
 from ppl_worldmodel.program.arguments import check_call, random_key
 from ppl_worldmodel.program.reading import read
 from ppl_worldmodel.program.unread import entries_unread
 from ppl_worldmodel.provenance import provenance
-from ppl_worldmodel.studies.applicable_engines import answering, answering_unread, asked_at, centre, same_observations
-from ppl_worldmodel.studies.engine_settings import ENGINES, engines_at
+from ppl_worldmodel.studies.applicable_engines import answering, asked_at, centre, same_observations
 from ppl_worldmodel.studies.result import Result
 
 NO_REFERENCE = (
@@ -70,7 +71,7 @@ def study(
     known       False: the parameters are learned, and NUTS is the reference of SVI; True: they are given (by `parameters`, else
                 the truth, else the posterior mean of a NUTS run), and the exact recursion is the reference
     parameters  values of the parameters that are given; this implies `known`
-    engines     names out of ENGINES; none: those that apply
+    engines     names of engines (`infer.engine_spec.engines` lists them); none: those that apply
     fast        a tenth of the draws: to see that it runs, not to decide anything
     prefixes    at given parameters, sample the filtered and predicted beliefs of every time step, not of a few
     truth, coords, units  of a bare function, what a model file says: parameter values, labels of dimensions and units
@@ -121,19 +122,18 @@ def _run(
     if not known and not reading.parameters:
         say("the program has no parameters to learn: its states are checked")
         known = True
-    chosen = answering(engines, known, reading, say) if exactly else answering_unread(engines, reading.why_not)
-    keys = dict(zip(ENGINES, jax.random.split(key, len(ENGINES)), strict=True))
-
-    def size(number: int) -> int:
-        return number // 10 if fast else number
+    chosen = answering(engines, known, reading, say)
+    # By name, so that a further engine changes no other's draws.
+    specs = engine_specs()
+    keys = {name: jax.random.fold_in(key, zlib.crc32(name.encode())) for name in specs}
 
     asked, parameters_from = reading, "learned"
     if known:
-        learner = nuts(num_warmup=size(500), num_samples=size(1000), progress=progress)
+        learner = specs["nuts"].make(Budget(known=False, fast=fast, progress=progress))
         values, parameters_from = asked_at(loaded, reading, parameters, learner, keys["nuts"], say)
         asked = reading.given(values)
     entries = asked.system.entries if asked.system is not None else entries_unread(asked)
-    makers = engines_at(known, size, prefixes=prefixes, progress=progress, entries=entries, say=say)
+    budget = Budget(known, entries, fast=fast, prefixes=prefixes, progress=progress, say=say)
 
     def with_names(result: xr.DataTree) -> xr.DataTree:
         return labelled(result, loaded.coords, loaded.units)
@@ -157,7 +157,7 @@ def _run(
     for name in chosen:
         say(f"{name} ...")
         try:
-            results[name] = with_names(makers[name]()(asked, keys[name]))
+            results[name] = with_names(specs[name].make(budget)(asked, keys[name]))
         except Exception as error:
             if isinstance(error, NotExactlySolvable) and name not in engines:
                 say(f"{name} does not apply: {str(error).splitlines()[0]}")

@@ -18,7 +18,7 @@ from ppl_worldmodel.errors import NotExactlySolvable, WorldModelError
 from ppl_worldmodel.files.load import Loaded
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.infer.smc import smc
-from ppl_worldmodel.studies.applicable_engines import answering_unread, asked_at
+from ppl_worldmodel.studies.applicable_engines import answering, asked_at
 
 KEY = jax.random.key(4)
 RETURNS = np.array([0.3, -1.2, np.nan, 2.5, 0.1])
@@ -109,10 +109,11 @@ def test_a_discrete_site_is_refused_by_name() -> None:
 
 
 def test_engines_that_only_run_the_program_are_offered() -> None:
-    assert answering_unread([], "why") == ["nuts", "smc"]
-    assert answering_unread(["smc"], "why") == ["smc"]
-    with pytest.raises(WorldModelError, match=r"'gibbs' does not answer .* not read exactly: why"):
-        answering_unread(["gibbs"], "why")
+    reading = read(volatility, {"returns": np.zeros(3), "phi": 0.9, "sigma": 0.1}, {}, exactly=False)
+    assert answering([], True, reading, print) == ["nuts", "smc"]
+    assert answering(["smc"], True, reading, print) == ["smc"]
+    with pytest.raises(WorldModelError, match=r"'gibbs' does not answer .* not read exactly: (.|\n)*Choose from nuts, smc$"):
+        answering(["gibbs"], True, reading, print)
 
 
 def test_parameters_that_nobody_gave_are_asked_for() -> None:
