@@ -1,19 +1,22 @@
-"""All checks of this folder on one candidate against one reference, as a table of findings."""
+"""All checks of this folder on one candidate against one reference, as a table of findings.
+
+A check is a file of this folder with a function `findings(candidate, ...)` that returns a list of findings. It is called with
+those of reference, truth, tolerance, tolerance_sd, converged and doubt that it names, and only if what it needs is there.
+"""
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 import ppl_worldmodel.checks as folder
-from ppl_worldmodel.checks import convergence, label_switching, parameters
+from ppl_worldmodel.checks import convergence
 from ppl_worldmodel.checks.table import Findings
 from ppl_worldmodel.checks.verdict import Finding
-from ppl_worldmodel.infer.result_tree import PARAMETERS
 
 
 def check(
@@ -31,27 +34,32 @@ def check(
     tolerance      total variation that still counts as agreement, for beliefs over finite states
     tolerance_sd   the same for continuous quantities, in standard deviations of the reference
     """
-    settings = {
+    given: dict[str, Any] = {
         "tolerance": tolerance, "tolerance_sd": tolerance_sd, "converged": convergence.converged(candidate, against),
         "doubt": convergence.doubt(against) if against is not None else "",
     }  # fmt: skip
-    found: list[Finding] = [*label_switching.findings(candidate), *convergence.findings(candidate, against)]
-    if against is not None:
-        for name in sorted(module.name for module in pkgutil.iter_modules(folder.__path__)):
-            function = getattr(importlib.import_module(f"ppl_worldmodel.checks.{name}"), "findings", None)
-            if function is None or name in (
-                "convergence",
-                "label_switching",
-            ):  # these need no reference: they came first
-                continue
-            if name == "parameters" and candidate.attrs["question"] != PARAMETERS:
-                continue
-            takes = inspect.signature(function).parameters
-            found += function(candidate, against, **{key: value for key, value in settings.items() if key in takes})
-    if truth is not None and candidate.attrs["question"] == PARAMETERS:
-        values = {name: np.asarray(value) for name, value in truth.items()}
-        found += parameters.against_truth(candidate, values, converged=convergence.converged(candidate))
+    given |= {"reference": against} if against is not None else {}
+    given |= {"truth": truth} if truth is not None else {}
+    found: list[Finding] = []
+    for function in _checks():
+        takes = inspect.signature(function).parameters
+        needed = {name for name, parameter in list(takes.items())[1:] if parameter.default is parameter.empty}
+        if needed <= given.keys():
+            found += function(candidate, **{name: value for name, value in given.items() if name in takes})
     return Findings(map(closed, convergence.settled(found)))
+
+
+def _checks() -> list[Callable]:
+    """The functions `findings` of this folder's files: first those that need nothing but the candidate, then by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(folder.__path__))
+    modules = [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
+    functions = [module.findings for module in modules if hasattr(module, "findings")]
+
+    def alone(function: Callable) -> bool:
+        _, *others = inspect.signature(function).parameters.values()
+        return all(parameter.default is not parameter.empty for parameter in others)
+
+    return sorted(functions, key=lambda function: not alone(function))
 
 
 def closed(finding: Finding) -> Finding:

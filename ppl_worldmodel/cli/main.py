@@ -148,9 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         help="answer at the true (or given, or posterior mean) parameters, without learning them",
     )
     check.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the values of the parameters")
-    check.add_argument(
-        "--engines", default="", metavar="NAMES", help="such as exact,gibbs (default: all that apply)"
-    )
+    check.add_argument("--engines", default="", metavar="NAMES", help="such as exact,gibbs (default: all that apply)")
     check.add_argument(
         "--prefixes",
         action="store_true",

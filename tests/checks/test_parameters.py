@@ -6,6 +6,7 @@ import xarray as xr
 
 from ppl_worldmodel import check
 from ppl_worldmodel.checks import convergence, evidence, parameters
+from ppl_worldmodel.checks import truth as truth_check
 from ppl_worldmodel.checks.check import as_dataset, from_dataset
 from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 
@@ -45,10 +46,10 @@ def test_a_shifted_or_misscaled_posterior_is_found(fault: dict[str, float]) -> N
 
 def test_the_truth_is_covered_or_not() -> None:
     right, wrong = {"theta": np.array([0.3, 4.5, -2.2])}, {"theta": np.array([0.3, 9.5, -2.2])}
-    (found,) = parameters.against_truth(posterior(1), right)
+    (found,) = truth_check.findings(posterior(1), truth=right)
     assert found.verdict == "agrees"
     assert "cover 3 of 3" in found.why
-    (found,) = parameters.against_truth(posterior(1), wrong)
+    (found,) = truth_check.findings(posterior(1), truth=wrong)
     assert found.verdict == "disagrees"
     assert found.worst == "theta[1]"
 
@@ -57,7 +58,7 @@ def test_the_truth_is_rejected_at_the_rate_that_is_claimed() -> None:
     random, rejected = np.random.default_rng(5), 0
     for seed in range(200):
         truth = {"theta": random.standard_normal(3) + np.array([0.0, 5.0, -2.0])}
-        rejected += parameters.against_truth(posterior(seed), truth)[0].verdict == "disagrees"
+        rejected += truth_check.findings(posterior(seed), truth=truth)[0].verdict == "disagrees"
     assert rejected <= 2  # 200 * 0.001 expected
 
 

@@ -112,7 +112,9 @@ def test_engines_that_only_run_the_program_are_offered() -> None:
     reading = read(volatility, {"returns": np.zeros(3), "phi": 0.9, "sigma": 0.1}, {}, exactly=False)
     assert answering([], True, reading, print) == ["nuts", "smc"]
     assert answering(["smc"], True, reading, print) == ["smc"]
-    with pytest.raises(WorldModelError, match=r"'gibbs' does not answer .* not read exactly: (.|\n)*Choose from nuts, smc$"):
+    with pytest.raises(
+        WorldModelError, match=r"'gibbs' does not answer .* not read exactly: (.|\n)*Choose from nuts, smc$"
+    ):
         answering(["gibbs"], True, reading, print)
 
 
