@@ -11,8 +11,8 @@ from ppl_worldmodel.reports.figures.embedding import Picture
 from ppl_worldmodel.reports.figures.forest import forest
 from ppl_worldmodel.reports.figures.recovery import heat_map, map_labels
 from ppl_worldmodel.reports.figures.styles import looks
-from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import group, text, unpacked
+from ppl_worldmodel.reports.numbers import Number, shown
 from ppl_worldmodel.reports.parameters import ParameterRow, draws_of, entries, parameter_rows
 
 ALONG_TIME = {"lag", "frequency"}  # dimensions of curves, which are not rows of a table

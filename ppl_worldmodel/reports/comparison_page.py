@@ -1,13 +1,11 @@
 """Comparison page: which model is ahead, by how much, and what each of them learned. From the tree alone."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from markupsafe import Markup
 
 from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.table import Findings
@@ -21,9 +19,10 @@ from ppl_worldmodel.reports.figures.comparison import over_time, standing
 from ppl_worldmodel.reports.figures.data import data_figure
 from ppl_worldmodel.reports.figures.responses import responses
 from ppl_worldmodel.reports.figures.styles import looks
-from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import group, joined, text, unpacked
-from ppl_worldmodel.reports.report import HERE, provenance, template
+from ppl_worldmodel.reports.numbers import Number, shown
+from ppl_worldmodel.reports.provenance import provenance
+from ppl_worldmodel.reports.templates import css, template
 
 TELLING = 0.01  # a p-value of the sufficiency test below which the belief is said to lack something
 
@@ -119,7 +118,7 @@ def page_of(tree: xr.DataTree) -> str:
         how=[_how(name, result, int(scores["refits"].sel(model=name)), findings) for name, result in models.items()],
         look=looks(models),
         provenance=provenance(said),
-        css=Markup(files(HERE).joinpath("page.css").read_text(encoding="utf-8")),
+        css=css(),
     )
 
 

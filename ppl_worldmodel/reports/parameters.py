@@ -8,8 +8,8 @@ import xarray as xr
 
 from ppl_worldmodel.checks.convergence import diagnostics
 from ppl_worldmodel.infer.result_tree import PARAMETERS
-from ppl_worldmodel.reports.finding_rows import Number, shown
 from ppl_worldmodel.reports.names import group, text
+from ppl_worldmodel.reports.numbers import Number, shown
 
 
 class ParameterRow(NamedTuple):

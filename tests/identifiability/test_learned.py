@@ -16,7 +16,7 @@ from numpyro.contrib.control_flow import scan
 from ppl_worldmodel.identifiability.learned import learnable
 from ppl_worldmodel.infer.result_tree import PARAMETERS, STATES
 from ppl_worldmodel.program.reading import read
-from ppl_worldmodel.reports import learning_sections
+from ppl_worldmodel.reports.sections.learnable import learnable as section_of
 
 KEY = jax.random.key(0)
 DATA = {"y": np.random.default_rng(0).normal(0.5, 1.0, 20)}
@@ -82,7 +82,7 @@ def test_a_flat_prior_is_not_felt_and_it_is_said_why() -> None:
     found = learnable(read(flat, DATA), {"nuts": result(exact_draws())}, None, KEY)
     assert np.isnan(found["prior_felt"]).all()
     assert "flat prior" in found.attrs["unfelt"]
-    section = learning_sections.learnable(found)
+    section = section_of(found)
     assert section is not None
     assert section.unfelt == found.attrs["unfelt"]
 

@@ -15,7 +15,7 @@ from ppl_worldmodel.checks.check import from_dataset
 from ppl_worldmodel.checks.distances import distances
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.errors import DataError
-from ppl_worldmodel.reports.report import page_of, report
+from ppl_worldmodel.reports.report import as_html, report
 from ppl_worldmodel.reports.sentence import sentence
 
 from . import several, trees
@@ -59,7 +59,7 @@ class Page(HTMLParser):
 def made(name: str) -> tuple[xr.DataTree, str]:
     """A run and its page, drawn once."""
     run = RUNS[name]()
-    return run, page_of(run)
+    return run, as_html(run)
 
 
 @pytest.fixture(params=list(RUNS))
@@ -135,7 +135,7 @@ def test_every_figure_has_a_text_and_every_header_a_scope(drawn: tuple[xr.DataTr
 
 def test_figures_are_closed_and_settings_left_alone() -> None:
     before = dict(plt.rcParams)
-    page_of(trees.finite_learned())
+    as_html(trees.finite_learned())
     assert plt.get_fignums() == []
     assert dict(plt.rcParams) == before
 
@@ -209,7 +209,7 @@ def test_a_time_step_has_its_label() -> None:
 
 def test_two_runs_of_a_page_are_the_same() -> None:
     run, page = made("finite, learned")
-    assert page_of(run) == page
+    assert as_html(run) == page
 
 
 @pytest.mark.slow
@@ -233,22 +233,22 @@ def test_attributes_may_be_missing() -> None:
         for group in ("observed_data", "constant_data", "posterior"):
             del engine[group]
         engine.attrs = {}
-    assert "Nothing was checked" in page_of(run)
+    assert "Nothing was checked" in as_html(run)
 
 
 @pytest.mark.slow
 def test_chains_that_never_met_and_draws_that_are_no_numbers_are_drawn() -> None:
     stuck = trees.finite_learned(rhat_is_bad=True)
-    assert "have not converged" in page_of(stuck)
+    assert "have not converged" in as_html(stuck)
     lost = trees.finite_learned()
     draws = lost["engines/nuts/posterior"].to_dataset()
     draws["rate"][0, 0] = np.nan
     lost["engines/nuts/posterior"].dataset = draws
-    assert "Learned parameters" in page_of(lost)
+    assert "Learned parameters" in as_html(lost)
 
 
 def test_a_long_series_makes_no_huge_page() -> None:
-    assert len(page_of(trees.gaussian_known(steps=20_000))) < 2_000_000
+    assert len(as_html(trees.gaussian_known(steps=20_000))) < 2_000_000
 
 
 def test_a_failure_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from ppl_worldmodel.reports.figures.data import data_figure
 from ppl_worldmodel.reports.figures.distances import line, worst_series
 from ppl_worldmodel.reports.figures.panels import Panel, panels, state_at
 from ppl_worldmodel.reports.names import located, place, state_labels
-from ppl_worldmodel.reports.report import page_of
+from ppl_worldmodel.reports.report import as_html
 
 from .. import several, trees
 
@@ -71,7 +71,7 @@ def test_of_several_parts_the_marginals_are_drawn_and_the_joint_states_named() -
     grid = run["engines/exact/beliefs/smoothed"].values.reshape(-1, 3, 2)
     np.testing.assert_allclose(drawn(run, shown[1]), grid[:, 1].sum(axis=-1), rtol=1e-12)
     np.testing.assert_allclose(drawn(run, shown[3]), grid[:, :, 1].sum(axis=-1), rtol=1e-12)
-    page = page_of(run)
+    page = as_html(run)
     assert "p(market = 1)" in page
     assert "most of it in the state weather = " in page
 
@@ -121,7 +121,7 @@ def test_an_undetermined_belief_is_left_out(dims: int) -> None:
     found = distances("filtered", run["engines/nuts"], run["engines/exact"])
     assert found is not None
     assert found.distance.size == 5 * trees.STEPS - 2
-    page = page_of(run)
+    page = as_html(run)
     assert f"(of the {5 * trees.STEPS - 2} steps that both answer)" in page
     beliefs = run["engines/exact/beliefs"].to_dataset()
     np.testing.assert_array_equal(
@@ -151,7 +151,7 @@ def test_the_place_is_told_with_its_series() -> None:
     assert located("series a, b, t = 3", None) == "in series a, b at t = 3"
     assert located("t = 3", None) == "at t = 3"
     assert located("T[0, 1]", None) == "at T[0, 1]"
-    page = page_of(several.finite_series())
+    page = as_html(several.finite_series())
     assert f"series {several.WORST}, t = {several.AT}" in page
     assert f"in series {several.WORST} at t = {several.AT}" in page
     assert "At each time step the largest of 12 series." in page

@@ -12,9 +12,9 @@ from ppl_worldmodel.reports.figures import recovery as recovery_figure
 from ppl_worldmodel.reports.figures.embedding import Picture
 from ppl_worldmodel.reports.figures.recovery import heat_map, map_labels
 from ppl_worldmodel.reports.figures.styles import looks
-from ppl_worldmodel.reports.learning_sections import recovered
 from ppl_worldmodel.reports.names import MINUS
-from ppl_worldmodel.reports.report import page_of
+from ppl_worldmodel.reports.report import as_html
+from ppl_worldmodel.reports.sections.recovery import recovered
 
 from .. import trees
 from ..test_report import Page
@@ -137,10 +137,10 @@ def identified() -> xr.Dataset:
 
 def test_the_section_on_what_can_be_learned() -> None:
     run = trees.finite_known()
-    assert 'id="learnable"' not in page_of(run)  # a run of before
+    assert 'id="learnable"' not in as_html(run)  # a run of before
     found = identified()
     run["identifiability"] = xr.DataTree(found)
-    page = page_of(run)
+    page = as_html(run)
     read = Page(page)
     assert "At the posterior mean the parameters are not identified: there is no slope." in page
     assert "Known least: rate up: the data do not say anything about this." in page
@@ -151,13 +151,13 @@ def test_the_section_on_what_can_be_learned() -> None:
     np.testing.assert_array_equal(read.values["learnable"], [1.0, 0.3, *expected.ravel()])
     assert "\N{INFINITY}" in page
     run["identifiability"] = xr.DataTree(xr.Dataset(attrs={"left_out": "the likelihood has no slope"}))
-    assert "Nothing can be said here: the likelihood has no slope." in page_of(run)
+    assert "Nothing can be said here: the likelihood has no slope." in as_html(run)
 
 
 @pytest.mark.slow
 def test_the_section_on_the_truth() -> None:
     run = trees.finite_learned()
-    page = page_of(run)
+    page = as_html(run)
     truth = {"T": np.array([[0.9, 0.1], [0.2, 0.8]]), "rate": np.array(3.0)}
     found = recovery(run["engines/nuts"], truth)
     assert "What NUTS learned." in page

@@ -1,6 +1,7 @@
-"""Table of engines: what each engine did, and what it cost."""
+"""Section "Engines": what each engine did, and what it cost."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -8,6 +9,26 @@ import xarray as xr
 from ppl_worldmodel.checks.verdict import Finding
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.reports.names import MINUS, NOTHING, group, number, text
+from ppl_worldmodel.reports.page import Page
+
+ORDER = 90
+TEMPLATE = """
+<section id="engines">
+<h2>Engines</h2>
+<div class="box" tabindex="0" role="region" aria-label="Table of engines">
+<table class="engines">
+<thead><tr><td></td>{% for engine, how in page.look.items() %}<th scope="col">{{ how.name }}{% if how.name != engine %}
+<code>{{ engine }}</code>{% endif %}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for property, cells in engine_rows %}
+<tr><th scope="row">{{ property }}</th>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+</section>
+"""
+
 
 # Numbers that answer different questions never share a row: at given parameters the cost of learning is not included.
 GIVEN, LEARNED = "at given parameters (nats)", "over the parameters (nats)"
@@ -17,6 +38,10 @@ _ORDER = (
     f"log evidence {LEARNED}", "seconds, in all",
     "seconds, sampling or fitting", "random key",
 )  # fmt: skip
+
+
+def fill(page: Page) -> dict[str, Any]:
+    return {"engine_rows": engine_rows(page.engines, page.findings)}
 
 
 def engine_rows(engines: Mapping[str, xr.DataTree], findings: tuple[Finding, ...]) -> list[tuple[str, list[str]]]:
