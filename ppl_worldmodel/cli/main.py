@@ -1,11 +1,12 @@
-"""Command line of `worldmodel`: parser and exit statuses. Results go to standard output, progress to standard error.
+"""Command line of `worldmodel`: its commands and exit statuses. Results go to standard output, progress to standard error.
 
-Heavy imports happen inside the commands, so that `--help` answers at once.
+A command is a file of the folder `commands`: HELP, EXAMPLES, ORDER, `add_arguments(parser)` and `run(options)`.
 """
 
 import argparse
-import json
+import importlib
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -26,9 +27,6 @@ EXAMPLES = """examples:
 exit status: 0 everything agrees (one model is ahead), 1 something disagrees or is undecided (cannot tell), 2 the call or the
 program is wrong, 70 a fault of ours or of the machine, 130 interrupted (143: terminated), 141 nobody read the output
 """
-
-
-SERIES = "several series in one file, a row for each series and time step: the column that says which series a row belongs to"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,208 +79,19 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action=_Version, nargs=0, help="print the versions of the package and its libraries"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def command(name: str, help: str, run: Any, examples: str) -> argparse.ArgumentParser:
+    folder = importlib.import_module("ppl_worldmodel.cli.commands")
+    names = [one.name for one in pkgutil.iter_modules(folder.__path__)]
+    modules = {name: importlib.import_module(f"{folder.__name__}.{name}") for name in names}
+    for name, module in sorted(modules.items(), key=lambda item: (item[1].ORDER, item[0])):
+        described, examples = f"{module.HELP[0].upper()}{module.HELP[1:]}.", f"examples:\n{module.EXAMPLES}"
         added = commands.add_parser(
-            name, help=help, description=help[0].upper() + help[1:] + ".", epilog=f"examples:\n{examples}",
+            name, help=module.HELP, description=described, epilog=examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        added.set_defaults(run=run)
+        added.set_defaults(run=module.run)
         added.add_argument("--json", action="store_true", help="print the result as JSON, for scripts")
-        return added
-
-    def takes_model(added: argparse.ArgumentParser) -> None:
-        added.add_argument(
-            "model", metavar="MODEL|FILE.py", help="a shipped model, or your file with a NumPyro program `model`"
-        )
-        added.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
-        added.add_argument("--steps", type=int, metavar="N", help="length of a simulated series")
-        added.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="ARGUMENT=VALUE",
-            help="another argument of the program: a number, such as num_states=2, or a list, such as lengths=[30,25]",
-        )
-
-    command(
-        "models",
-        "list the models that come with the package",
-        _models,
-        "  worldmodel models\n  worldmodel models --json",
-    )
-
-    simulate = command(
-        "simulate", "run a program forward at its truth and print the series as CSV", _simulate,
-        "  worldmodel simulate two_state_pomdp --steps 20\n  worldmodel simulate tracker --seed 3 --out track.csv",
-    )  # fmt: skip
-    takes_model(simulate)
-    simulate.add_argument("--out", metavar="FILE.csv", help="write there instead of to standard output")
-    simulate.add_argument(
-        "--parameters", metavar="JSON|FILE.json", help="the parameter values, instead of the `truth` of the model file"
-    )
-
-    check = command(
-        "check", "run several engines on one model and say which beliefs can be trusted", _check,
-        "  worldmodel check earthquakes --set num_states=2\n"
-        "  worldmodel check two_state_pomdp --known --engines exact,gibbs\n"
-        "  worldmodel check my_model.py --data my.csv --column observations=flow --out out/mine\n"
-        "  worldmodel check cities.py --data cities.csv --column observations=paris,rome,oslo   (a plate of three series)\n"
-        "  worldmodel check nile --known --parameters '{\"level_scale\": 38.3, \"observation_scale\": 122.9}'",
-    )  # fmt: skip
-    takes_model(check)
-    check.add_argument(
-        "--data", metavar="FILE.csv|.npz|.nc",
-        help="your data, with a header, one row a time step; an empty cell is a missing value; columns y or y_0, y_1, ... are "
-        "the argument y; or arrays of any number of axes, time first",
-    )  # fmt: skip
-    check.add_argument(
-        "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",
-        help="which column is which argument of the program; ARGUMENT=X,Y,Z gives the series X, Y and Z as one array "
-        "(time, 3), as a plate of three or a vector wants it; time=COLUMN says the time of each row; may be given several times",
-    )  # fmt: skip
-    check.add_argument("--series", metavar="COLUMN", help=SERIES)
-    check.add_argument(
-        "--known",
-        action="store_true",
-        help="answer at the true (or given, or posterior mean) parameters, without learning them",
-    )
-    check.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the values of the parameters")
-    check.add_argument("--engines", default="", metavar="NAMES", help="such as exact,gibbs (default: all that apply)")
-    check.add_argument(
-        "--prefixes",
-        action="store_true",
-        help="with --known: sample the filtered and predicted beliefs of every time step, one posterior for each prefix",
-    )
-    check.add_argument(
-        "--max-memory", metavar="SIZE", help="what the run may take, such as 4GB (default: half of what is free)"
-    )
-    check.add_argument("--out", metavar="DIR", help="where report.html and result.nc go (default out/MODEL)")
-    check.add_argument(
-        "--fast", action="store_true", help="a tenth of the draws: to see that it runs, not to decide anything"
-    )
-
-    compare = command(
-        "compare", "fit several models to the same data and say which one is ahead, or that one cannot tell", _compare,
-        "  worldmodel compare earthquakes:num_states=2 earthquakes:num_states=3\n"
-        "  worldmodel compare nile my_model.py --evidence smc\n"
-        "  worldmodel compare a.py b.py --data flow.csv --column observations=flow --horizon 3",
-    )  # fmt: skip
-    compare.add_argument(
-        "models", metavar="MODEL[:ARGUMENT=VALUE]", nargs="+",
-        help="a shipped model, or your file, with values of its own arguments; the first brings the data, if no file does",
-    )  # fmt: skip
-    compare.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
-    compare.add_argument("--steps", type=int, metavar="N", help="length of a simulated series")
-    compare.add_argument(
-        "--set", action="append", default=[], metavar="ARGUMENT=VALUE", help="an argument of every one of the programs"
-    )
-    compare.add_argument("--data", metavar="FILE.csv", help="the data of all models, as for `check`")
-    compare.add_argument(
-        "--column", action="append", default=[], metavar="ARGUMENT=COLUMN",
-        help="which column is which argument, as for `check`; a program ignores those of arguments that it does not take",
-    )  # fmt: skip
-    compare.add_argument("--series", metavar="COLUMN", help=SERIES)
-    compare.add_argument(
-        "--engine",
-        choices=("gibbs", "nuts"),
-        help="what learns the parameters (default: gibbs if they are conjugate, else nuts)",
-    )
-    compare.add_argument(
-        "--evidence", choices=("bridge", "smc"), default="bridge",
-        help="bridge sampling of the draws (default), or SMC over the data, which shares nothing with the draws",
-    )  # fmt: skip
-    compare.add_argument(
-        "--first",
-        type=int,
-        metavar="T",
-        help="the first time step that is predicted, counted from 0 (default: after a fifth)",
-    )
-    compare.add_argument(
-        "--horizon", type=int, default=1, metavar="H", help="how many steps ahead are predicted jointly (default 1)"
-    )
-    compare.add_argument("--no-windows", action="store_true", help="leave out the models that have no state")
-    compare.add_argument("--out", metavar="DIR", help="where comparison.html and .nc go (default out/compare_MODELS)")
-    compare.add_argument(
-        "--fast", action="store_true", help="a tenth of the draws: to see that it runs, not to decide anything"
-    )
-
-    calibrate = command(
-        "calibrate", "simulate data from the prior many times over and say whether the posteriors are right", _calibrate,
-        "  worldmodel calibrate two_state_pomdp\n"
-        "  worldmodel calibrate nile --engines nuts --replications 400\n"
-        "  worldmodel calibrate my_model.py --steps 30 --out out/mine",
-    )  # fmt: skip
-    takes_model(calibrate)
-    calibrate.add_argument(
-        "--replications", type=int, default=200, metavar="N", help="how many data sets to simulate (default 200)"
-    )
-    calibrate.add_argument(
-        "--draws", type=int, default=500, metavar="N", help="of each data set's chain, before thinning (default 500)"
-    )
-    calibrate.add_argument(
-        "--engines", default="", metavar="NAMES", help="such as nuts,gibbs (default: all that apply)"
-    )
-    calibrate.add_argument(
-        "--max-memory", metavar="SIZE", help="what the run may take, such as 4GB (default: half of what is free)"
-    )
-    calibrate.add_argument(
-        "--out", metavar="DIR", help="where the figures and results go (default out/MODEL_calibration)"
-    )
-
-    report = command(
-        "report", "draw the page of a saved result again", _report,
-        "  worldmodel report out/nile/result.nc\n  worldmodel report out/nile/result.nc --out nile.html",
-    )  # fmt: skip
-    report.add_argument("result", metavar="RESULT.nc", help="a result.nc or comparison.nc that was written before")
-    report.add_argument(
-        "--out", metavar="FILE.html", help="the page to write (default: report.html or comparison.html beside it)"
-    )
+        module.add_arguments(added)
     return parser
-
-
-def _models(options: argparse.Namespace) -> int:
-    from ppl_worldmodel.files.catalogue import catalogue
-    from ppl_worldmodel.terminal import print_result
-
-    rows = catalogue()
-    if options.json:
-        print_result(json.dumps([row._asdict() for row in rows], indent=2))
-        return 0
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        print_result(f"{row.name:<{width}}  {row.data:<10}  {row.about}")
-    return 0
-
-
-def _simulate(options: argparse.Namespace) -> int:
-    from ppl_worldmodel.cli.commands import simulate
-
-    return simulate(options)
-
-
-def _check(options: argparse.Namespace) -> int:
-    from ppl_worldmodel.cli.commands import check
-
-    return check(options)
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from ppl_worldmodel.cli.compare import compare
-
-    return compare(options)
-
-
-def _calibrate(options: argparse.Namespace) -> int:
-    from ppl_worldmodel.cli.calibrate import calibrate
-
-    return calibrate(options)
-
-
-def _report(options: argparse.Namespace) -> int:
-    from ppl_worldmodel.cli.report import report
-
-    return report(options)
 
 
 class _Version(argparse.Action):

@@ -170,11 +170,13 @@ def test_a_program_cannot_set_the_status(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_says_where_and_what_to_report(tmp_path: Path) -> None:
-    (tmp_path / "breaks.py").write_text(f"{NOISY}\nimport ppl_worldmodel.cli.commands as c\nc.simulate_series = None\n")
+    (tmp_path / "breaks.py").write_text(
+        f"{NOISY}\nimport ppl_worldmodel.program.simulate as s\ns.simulate_series = None\n"
+    )
     done = run(tmp_path, "simulate", "breaks.py")
     assert done.returncode == 70
     assert "a fault of ours, not of your program: TypeError: 'NoneType' object is not callable" in done.stderr
-    assert "commands.py:" in done.stderr
+    assert "simulate.py:" in done.stderr
     assert '"jax": ' in done.stderr
 
 

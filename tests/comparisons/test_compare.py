@@ -13,7 +13,8 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.checks.check import from_dataset
-from ppl_worldmodel.cli.compare import kept, status
+from ppl_worldmodel.cli.commands.compare import kept
+from ppl_worldmodel.cli.output import status_of_comparison
 from ppl_worldmodel.comparisons import compare as module
 from ppl_worldmodel.comparisons.compare import compare
 from ppl_worldmodel.comparisons.diagnostics import doubts
@@ -73,7 +74,7 @@ def test_what_fails_is_a_row_with_its_reason_and_the_rest_is_kept(found: Any) ->
     assert "not today" in rows[-1].why
     assert list(ready) == ["one", "other"]
     assert doubts(result.tree["checks"].to_dataset()) == [f"broken: {rows[-1].why}"]
-    assert status(result.tree) != 0
+    assert status_of_comparison(result.tree) != 0
 
 
 def test_each_result_is_a_file_as_soon_as_it_is_there(found: Any, tmp_path: Path) -> None:
@@ -111,6 +112,6 @@ def test_draws_that_have_not_converged_are_said_and_are_no_success(found: Any) -
     tree["checks"] = xr.DataTree(module.as_dataset((apart,)))
     tree.attrs |= {"ahead_by_evidence": "one", "ahead_by_prediction": "one"}
     assert doubts(tree["checks"].to_dataset()) == ["one: the draws have not converged: R-hat 1.6"]
-    assert status(tree) == 1
+    assert status_of_comparison(tree) == 1
     tree["checks"] = xr.DataTree(module.as_dataset(()))
-    assert status(tree) == 0
+    assert status_of_comparison(tree) == 0

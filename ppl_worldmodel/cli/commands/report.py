@@ -1,23 +1,31 @@
 """`worldmodel report`: the page of a saved result, drawn again."""
 
 import argparse
-import json
 from pathlib import Path
 
-import xarray as xr
-
-from ppl_worldmodel.checks.check import from_dataset
-from ppl_worldmodel.cli.commands import json_value, status_of, summary
-from ppl_worldmodel.cli.compare import show, status
-from ppl_worldmodel.errors import WorldModelError
-from ppl_worldmodel.files.writing import try_file
-from ppl_worldmodel.reports.comparison_page import comparison_report
-from ppl_worldmodel.reports.report import report as draw
-from ppl_worldmodel.terminal import out, print_result
+ORDER = 60
+HELP = "draw the page of a saved result again"
+EXAMPLES = """  worldmodel report out/nile/result.nc
+  worldmodel report out/nile/result.nc --out nile.html"""
 
 
-def report(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", metavar="RESULT.nc", help="a result.nc or comparison.nc that was written before")
+    parser.add_argument(
+        "--out", metavar="FILE.html", help="the page to write (default: report.html or comparison.html beside it)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
     """Draw the page of a `check` or of a `compare`, and print what was found again."""
+    import xarray as xr
+
+    from ppl_worldmodel.cli.output import show_comparison, show_study
+    from ppl_worldmodel.errors import WorldModelError
+    from ppl_worldmodel.files.writing import try_file
+    from ppl_worldmodel.reports.comparison_page import comparison_report
+    from ppl_worldmodel.reports.report import report
+
     path = Path(options.result)
     if not path.is_file():
         raise WorldModelError(
@@ -31,18 +39,10 @@ def report(options: argparse.Namespace) -> int:
     try_file(page_at)
     if "scores" in tree.children and "models" in tree.children:
         page = comparison_report(tree, page_at)
-        show(tree, json_too=options.json, files={"report": str(page)})
-        return status(tree)
+        return show_comparison(tree, json_too=options.json, files={"report": str(page)})
     if "checks" not in tree.children or "engines" not in tree.children:
         raise WorldModelError(
             f"'{path}' is not the result of `worldmodel check` or `worldmodel compare`: it has the groups "
             f"{', '.join(tree.children) or 'none'}"
         )
-    page = draw(tree, page_at)
-    findings = from_dataset(tree["checks"].to_dataset())
-    if options.json:
-        rows = [{key: json_value(value) for key, value in row._asdict().items()} for row in findings]
-        print_result(json.dumps({"report": str(page), "checks": rows}, indent=2))
-    else:
-        out.print(f"{summary(findings)}\nreport  {page}", markup=False, soft_wrap=True)
-    return status_of(findings)
+    return show_study(tree, json_too=options.json, files={"report": str(report(tree, page_at))})

@@ -5,28 +5,50 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import xarray as xr
-from rich.table import Table
+if TYPE_CHECKING:
+    import xarray as xr
+    from rich.table import Table
 
-from ppl_worldmodel import memory
-from ppl_worldmodel.cli.commands import settings_of
-from ppl_worldmodel.cli.data_of_call import check_one_length
-from ppl_worldmodel.errors import FAULT, DataError, NotExactlySolvable, WorldModelError
-from ppl_worldmodel.failure import told
-from ppl_worldmodel.files.load import load, simulation_arguments
-from ppl_worldmodel.files.writing import try_folder, write_whole
-from ppl_worldmodel.reports.figures.calibration import save_calibration
-from ppl_worldmodel.studies.calibrate import calibrate as run
-from ppl_worldmodel.studies.calibrate import samplers
-from ppl_worldmodel.terminal import err, out, print_result
+from ppl_worldmodel.cli.options import add_max_memory, add_model
 
-FEWEST = 20
+ORDER = 50
+HELP = "simulate data from the prior many times over and say whether the posteriors are right"
+EXAMPLES = """  worldmodel calibrate two_state_pomdp
+  worldmodel calibrate nile --engines nuts --replications 400
+  worldmodel calibrate my_model.py --steps 30 --out out/mine"""
+FEWEST = 20  # data sets, and draws
 
 
-def calibrate(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument(
+        "--replications", type=int, default=200, metavar="N", help="how many data sets to simulate (default 200)"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=500, metavar="N", help="of each data set's chain, before thinning (default 500)"
+    )
+    parser.add_argument("--engines", default="", metavar="NAMES", help="such as nuts,gibbs (default: all that apply)")
+    add_max_memory(parser)
+    parser.add_argument("--out", metavar="DIR", help="where the figures and results go (default out/MODEL_calibration)")
+
+
+def run(options: argparse.Namespace) -> int:
     """Run each engine, print a table of p-values, and write calibration_ENGINE.png and .nc."""
+    import xarray as xr
+
+    from ppl_worldmodel import memory
+    from ppl_worldmodel.cli.data_of_call import check_one_length
+    from ppl_worldmodel.cli.values import settings_of
+    from ppl_worldmodel.errors import FAULT, DataError, NotExactlySolvable, WorldModelError
+    from ppl_worldmodel.failure import told
+    from ppl_worldmodel.files.load import load, simulation_arguments
+    from ppl_worldmodel.files.writing import try_folder, write_whole
+    from ppl_worldmodel.reports.figures.calibration import save_calibration
+    from ppl_worldmodel.studies.calibrate import calibrate, samplers
+    from ppl_worldmodel.terminal import err, out, print_result
+
     loaded = load(options.model)
     folder = Path(options.out or f"out/{loaded.name}_calibration")
     try_folder(folder)
@@ -44,7 +66,7 @@ def calibrate(options: argparse.Namespace) -> int:
         err.print(f"{name} ...", markup=False)
         try:
             with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
-                results[name] = run(
+                results[name] = calibrate(
                     loaded.model, engine=name, replications=options.replications, num_samples=options.draws, key=options.seed,
                     arguments=arguments, say=lambda line: err.print(line, markup=False, soft_wrap=True),
                 )  # fmt: skip
@@ -83,6 +105,9 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def _nothing(name: str, failed: Mapping[str, Exception]) -> Exception:
     """The exception to raise if no engine has answered: a fault, if there is one, else why each refuses."""
+    from ppl_worldmodel.errors import FAULT, WorldModelError
+    from ppl_worldmodel.failure import told
+
     faults = [error for error in failed.values() if told(error)[0] == FAULT]
     if faults or len(failed) == 1:
         return [*faults, *failed.values()][0]
@@ -90,7 +115,9 @@ def _nothing(name: str, failed: Mapping[str, Exception]) -> Exception:
     return WorldModelError(f"no engine can be calibrated on '{name}':\n{reasons}")
 
 
-def _plain(result: xr.Dataset) -> dict:
+def _plain(result: "xr.Dataset") -> dict:
+    import numpy as np
+
     names = result["quantity"].values.tolist()
     p_values, covered = (dict(zip(names, result[what].values.tolist(), strict=True)) for what in ("p", "covered"))
     said = {name: value.item() if isinstance(value, np.generic) else value for name, value in result.attrs.items()}
@@ -101,7 +128,9 @@ def _plain(result: xr.Dataset) -> dict:
     }
 
 
-def _table(results: dict[str, xr.Dataset]) -> Table:
+def _table(results: dict[str, "xr.Dataset"]) -> "Table":
+    from rich.table import Table
+
     columns = [f"{name}, {what}" for name in results for what in ("p", "90 % intervals cover")]
     table = Table("quantity", *columns, title="uniformity of ranks", title_justify="left")
     names = list(dict.fromkeys(name for result in results.values() for name in result["quantity"].values.tolist()))
