@@ -18,9 +18,6 @@ from jax import lax
 from jaxtyping import Array
 from numpyro import handlers
 from numpyro.distributions import constraints
-from numpyro.distributions.distribution import validation_enabled
-from numpyro.ops.pytree import PytreeTrace
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.jaxprs.dependence import dependence
@@ -28,6 +25,7 @@ from ppl_worldmodel.program.jaxprs.element_dependence import element_labels
 from ppl_worldmodel.program.jaxprs.element_rules import MIXED, NOTHING
 from ppl_worldmodel.program.likelihood import log_prob, unmasked
 from ppl_worldmodel.program.missing.masking import leave_out
+from ppl_worldmodel.program.numpyro_internals import Messenger, scan_result, validation_enabled
 from ppl_worldmodel.program.sites import Sample, Scan, bare, check_statement, met, placeholder, run_step
 
 
@@ -60,7 +58,7 @@ class Onwards(Messenger):
 
     def __init__(self, fn: Callable, values: Mapping[str, Any], outputs: Any, carry: Any, length: int):
         super().__init__(fn)
-        self.values, self.answer = values, ((length, None, carry), (PytreeTrace({}), outputs))
+        self.values, self.answer = values, scan_result(length, carry, outputs)
         self.scanned = False
         self.sites: dict[str, Sample] = {}
         self.computed: dict[str, Any] = {}

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import block
-from numpyro.ops.pytree import PytreeTrace
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.after_scan import onwards, with_emissions
+from ppl_worldmodel.program.numpyro_internals import Messenger, scan_result, validation_enabled
 from ppl_worldmodel.program.sites import (
     Sample,
     Scan,
@@ -140,4 +138,4 @@ def _blank(scan: Scan) -> tuple:
 
     carry = jax.tree.map(lambda leaf: fill(leaf.shape, leaf.dtype), carry)
     output = jax.tree.map(lambda leaf: fill((scan.length, *leaf.shape), leaf.dtype), output)
-    return (scan.length, None, carry), (PytreeTrace({}), output)
+    return scan_result(scan.length, carry, output)

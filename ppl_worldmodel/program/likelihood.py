@@ -10,18 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array
-from numpyro.distributions.util import sum_rightmost
 
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.finite import binomial
 from ppl_worldmodel.program.finite.support import ends, moves
+from ppl_worldmodel.program.numpyro_internals import mask_of, sum_rightmost
 from ppl_worldmodel.program.sites import Sample, bare
 
 
 def log_prob(fn: dist.Distribution, value: Any) -> Array:
     """log p(value) with shape fn.batch_shape; -inf outside the support of a categorical or Bernoulli distribution."""
     if isinstance(fn, dist.MaskedDistribution):
-        return jnp.where(fn._mask, log_prob(fn.base_dist, value), 0.0)
+        return jnp.where(mask_of(fn), log_prob(fn.base_dist, value), 0.0)
     if isinstance(fn, dist.Independent):
         return sum_rightmost(log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims)
     if isinstance(fn, dist.ExpandedDistribution):
@@ -56,7 +56,7 @@ def probability(fn: dist.Distribution, value: Any) -> Array:
     """
     if isinstance(fn, dist.MaskedDistribution):
         low, high = ends(fn)
-        return jnp.where(fn._mask, probability(fn.base_dist, value), 1.0 / (high - low + 1))
+        return jnp.where(mask_of(fn), probability(fn.base_dist, value), 1.0 / (high - low + 1))
     if isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
         return jnp.broadcast_to(probability(fn.base_dist, value), fn.shape())
     if isinstance(fn, (dist.BinomialProbs, dist.BinomialLogits)):
@@ -77,7 +77,7 @@ def probabilities(fn: dist.Distribution) -> Array:
     """
     if isinstance(fn, dist.MaskedDistribution):
         each = probabilities(fn.base_dist)
-        mask = jnp.asarray(fn._mask)
+        mask = jnp.asarray(mask_of(fn))
         mask = mask.reshape(*mask.shape, *(1,) * (fn.event_dim + 1))
         return jnp.where(mask, each, 1.0 / each.shape[-1])
     if isinstance(fn, dist.Independent):
@@ -100,7 +100,7 @@ def unmasked(fn: dist.Distribution, shape: tuple[int, ...]) -> Array:
     kept = jnp.ones(shape, bool)
     while isinstance(fn, (dist.MaskedDistribution, dist.Independent, dist.ExpandedDistribution)):
         if isinstance(fn, dist.MaskedDistribution):
-            mask = jnp.asarray(fn._mask)
+            mask = jnp.asarray(mask_of(fn))
             kept = kept & mask.reshape(*mask.shape, *(1,) * fn.event_dim)
         fn = fn.base_dist
     return kept

@@ -2,9 +2,9 @@
 
 import jax
 from numpyro import handlers
-from numpyro.primitives import _PYRO_STACK, Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.program.numpyro_internals import Messenger, handlers_inside
 from ppl_worldmodel.program.sites import run_step, scan_of
 
 # Handlers that leave the sites of a step as they are, or that `scan_of` has looked at.
@@ -16,8 +16,7 @@ _HARMLESS = (
 
 def check_around(outermost: Messenger, msg: dict) -> None:
     """Raise NotExactlySolvable for a handler between the program and its scan that would change the sites of the step."""
-    inner = _PYRO_STACK[_PYRO_STACK.index(outermost) + 1 :]
-    for handler in inner:
+    for handler in handlers_inside(outermost):
         name = type(handler).__name__
         if isinstance(handler, handlers.reparam) and isinstance(handler.config, dict):
             scan = scan_of(msg)

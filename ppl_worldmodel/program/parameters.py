@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.program.numpyro_internals import Messenger
 from ppl_worldmodel.program.sites import Sample, kind, random_value
 
 

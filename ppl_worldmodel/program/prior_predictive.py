@@ -8,9 +8,9 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro import handlers
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.program.missing.masking import as_before
+from ppl_worldmodel.program.numpyro_internals import Messenger, around_step, ran_in_scan, scan_arguments
 from ppl_worldmodel.program.parameters import given
 from ppl_worldmodel.program.reading import Reading
 
@@ -22,21 +22,21 @@ class _Draw(Messenger):
 
     def process_message(self, msg):
         if msg["type"] == "control_flow":
-            step, *rest = msg["args"]
+            step = scan_arguments(msg).step
 
             def drawn(carry, inputs):
                 with _Draw():
                     after, output = step(carry, inputs)
                 return jax.tree.map(as_before, after, carry), output
 
-            msg["args"] = (drawn, *rest)
+            around_step(msg, step=drawn)
         elif _is_data(msg):
             msg["value"], msg["is_observed"] = None, False
 
 
 def _is_data(msg: dict) -> bool:
     """Is this an observed site (and no factor) that has still to be run?"""
-    observed = msg["type"] == "sample" and msg["is_observed"] and not msg.get("_control_flow_done", False)
+    observed = msg["type"] == "sample" and msg["is_observed"] and not ran_in_scan(msg)
     return observed and not isinstance(msg["fn"], dist.Unit)
 
 

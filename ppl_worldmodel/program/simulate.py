@@ -11,6 +11,7 @@ from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.missing.unknowns import gaps_of
+from ppl_worldmodel.program.numpyro_internals import ran_in_scan
 from ppl_worldmodel.program.parameters import Collect, given
 from ppl_worldmodel.program.sites import Scan, run_step
 from ppl_worldmodel.program.start import starting_sites, up_to_scan
@@ -37,7 +38,7 @@ def simulate_series(
     All have the leading axis time.
     """
     sites = _forward(model, parameters, key, arguments)
-    inside = {name: site["value"] for name, site in sites.items() if site.get("_control_flow_done", False)}
+    inside = {name: site["value"] for name, site in sites.items() if ran_in_scan(site)}
     return inside | _emitted(given(model, parameters or {}), {n: s["value"] for n, s in sites.items()}, arguments)
 
 

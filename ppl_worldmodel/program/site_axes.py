@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpyro import handlers
 from numpyro.distributions import BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs, ImproperUniform
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing.masking import observe
+from ppl_worldmodel.program.numpyro_internals import Messenger, ran_in_scan
 from ppl_worldmodel.program.reading import Reading, once
 from ppl_worldmodel.program.site_names import dotted
 from ppl_worldmodel.program.sites import bare, placeholder
@@ -49,7 +49,7 @@ def sites(reading: Reading) -> dict[str, Named]:
         for frame in (drawn[name]["cond_indep_stack"] if name in drawn else ())
         if frame.size == structure.sequences
     }
-    in_step = {name: bool(site.get("_control_flow_done", False)) for name, site in drawn.items()}
+    in_step = {name: ran_in_scan(site) for name, site in drawn.items()}
     times = {name: 0 if inside else None for name, inside in in_step.items()}
     if any(drawn[name]["is_observed"] and not in_step[name] for name in structure.observed if name in drawn):
         emitted = reading.plan.start.after.emitted

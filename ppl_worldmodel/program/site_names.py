@@ -1,19 +1,24 @@
 """Site names without slashes: `river/level`, as `numpyro.handlers.scope` makes it, is `river.level` in results, tables and files.
 
 A slash in a name of an xarray.DataTree or a NetCDF file is a path. NumPyro renames the sites of a step only once the scan is over:
-with `scope` around a `scan` they have one name inside it and another one after it; here they have the latter throughout. This
-leans on NumPyro's inner interface, the stack of its handlers.
+with `scope` around a `scan` they have one name inside it and another one after it; here they have the latter throughout.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from numpyro import handlers
-from numpyro.primitives import _PYRO_STACK, Messenger
 
 from ppl_worldmodel.errors import DataError
+from ppl_worldmodel.program.numpyro_internals import (
+    Messenger,
+    around_step,
+    handlers_inside,
+    ran_in_scan,
+    scan_arguments,
+)
 
 
 def dotted(name: str) -> str:
@@ -50,15 +55,14 @@ class _Dotted(Messenger):
 
     def process_message(self, msg: dict) -> None:
         if msg["type"] == "control_flow":
-            scopes = [handler for handler in self._inside() if isinstance(handler, handlers.scope)]
+            scopes = [handler for handler in handlers_inside(self) if isinstance(handler, handlers.scope)]
             self.around = "".join(f"{scope.prefix}{scope.divider}" for scope in scopes)
-            step, *rest = msg["args"]
-            msg["args"] = (_inside_step(step, scopes, self.seen), *rest)
+            around_step(msg, step=_inside_step(scan_arguments(msg).step, scopes, self.seen))
             return
         name = msg.get("name")
         if not name:
             return
-        if msg.get("_control_flow_done", False):
+        if ran_in_scan(msg):
             msg["name"] = dotted(name.removeprefix(self.around))  # the step has put it there already
             return
         msg["name"] = dotted(name)
@@ -67,10 +71,6 @@ class _Dotted(Messenger):
                 f"the program has two sites '{name}' and '{self.seen[msg['name']]}', which are both '{msg['name']}' in results: "
                 "rename one of them"
             )
-
-    def _inside(self) -> Iterable[Messenger]:
-        """The handlers that the program itself has put up, the outermost first."""
-        return _PYRO_STACK[_PYRO_STACK.index(self) + 1 :]
 
 
 def _inside_step(step: Callable, scopes: list[handlers.scope], seen: dict[str, str]) -> Callable:

@@ -1,8 +1,4 @@
-"""Sample sites of a step, and the scan around it; with `intercept`, what leans on NumPyro's inner interface.
-
-NumPyro sends `scan` through its handlers as a message of type `control_flow` with args (f, init, xs, length, reverse) and expects
-the value ((length, key, carry), (PytreeTrace, ys)). tests/program/test_sites.py says so when that changes.
-"""
+"""Sample sites of a step, and the scan around it, as the messages of NumPyro's handlers have them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
-from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.distributions import (
     Delta,
     Distribution,
@@ -21,11 +16,16 @@ from numpyro.distributions import (
     Unit,
     biject_to,
 )
-from numpyro.distributions.distribution import validation_enabled
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.program.jaxprs.source_lines import Line, here
+from ppl_worldmodel.program.numpyro_internals import (
+    Messenger,
+    is_scan,
+    scan_arguments,
+    validation_enabled,
+    values_from_handlers,
+)
 
 
 class Sample(NamedTuple):
@@ -186,11 +186,11 @@ def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
 
 def scan_of(msg: dict) -> Scan:
     """The scan in a control_flow message, with the values that inner handlers (condition, substitute) give to its sites."""
-    if msg["fn"] is not scan_wrapper:
+    if not is_scan(msg):
         raise NotExactlySolvable(
             "the program branches with numpyro's cond, which cannot be read: use jnp.where inside the step"
         )
-    step, init, inputs, length, reverse = msg["args"]
+    step, init, inputs, length, reverse = scan_arguments(msg)
     if reverse:
         raise NotExactlySolvable("the scan runs backwards (reverse=True), which cannot be read: scan forwards")
     if length is None:
@@ -205,7 +205,8 @@ def scan_of(msg: dict) -> Scan:
             )
     # Inside a real scan the step meets JAX arrays only, never the user's NumPy scalars.
     init, inputs = jax.tree.map(_as_array, (init, inputs))
-    for kind, values in msg["kwargs"]["substitute_stack"]:
+    length = int(length or 0)
+    for kind, values in values_from_handlers(msg):
         if callable(values):
             raise NotExactlySolvable(f"the handler '{kind}' around the program gives values by a function: give a dict")
         if kind not in ("condition", "substitute"):
@@ -213,7 +214,7 @@ def scan_of(msg: dict) -> Scan:
                 f"the handler '{kind}' around the program cannot be read: use condition or substitute"
             )
         step, inputs = _with_values(Scan(step, init, inputs, length), kind, values)
-    return Scan(step, init, inputs, int(length))
+    return Scan(step, init, inputs, length)
 
 
 def _as_array(leaf: Any) -> jax.Array:

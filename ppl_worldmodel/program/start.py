@@ -13,11 +13,11 @@ from numpyro.distributions import (
     MultivariateNormal,
     Normal,
 )
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.after_scan import Afterwards, follow
 from ppl_worldmodel.program.jaxprs.dependence import dependence
+from ppl_worldmodel.program.numpyro_internals import Messenger
 from ppl_worldmodel.program.outer_handlers import check_around
 from ppl_worldmodel.program.sites import (
     Sample,

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 from numpyro.distributions import Unit
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.intercept import Beginning
 from ppl_worldmodel.program.jaxprs.dependence import dependence
 from ppl_worldmodel.program.likelihood import log_prob
+from ppl_worldmodel.program.numpyro_internals import Messenger
 from ppl_worldmodel.program.sites import Sample, Scan, bare, kind, run_step
 
 Values = dict[int, Array]

@@ -256,6 +256,6 @@ def test_an_interrupt(own: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     def interrupted(options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ppl_worldmodel.cli.main._models", interrupted)
+    monkeypatch.setattr("ppl_worldmodel.cli.commands.models.run", interrupted)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "worldmodel: interrupted; no file is left half written\n"

@@ -171,7 +171,7 @@ def test_a_program_cannot_set_the_status(tmp_path: Path) -> None:
 
 def test_a_fault_of_ours_says_where_and_what_to_report(tmp_path: Path) -> None:
     (tmp_path / "breaks.py").write_text(
-        f"{NOISY}\nimport ppl_worldmodel.program.simulate as s\ns.simulate_series = None\n"
+        f"{NOISY}\nimport ppl_worldmodel.program.simulate as s\ns._emitted = None\n"
     )
     done = run(tmp_path, "simulate", "breaks.py")
     assert done.returncode == 70

@@ -16,10 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Bool
-from numpyro.primitives import _PYRO_STACK, Messenger, apply_stack
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.missing.partly_observed import completed, leave_out, without_masks
+from ppl_worldmodel.program.numpyro_internals import (
+    Messenger,
+    around_step,
+    ran_in_scan,
+    sampled_outside_of,
+    scan_arguments,
+)
 from ppl_worldmodel.program.sites import run_step
 
 UNOBSERVED = "_unobserved"
@@ -99,7 +105,7 @@ class _LeaveOut(Messenger):
             msg["value"], msg["stop"] = self.done[msg["name"]], True
             self.passed.add(msg["name"])
             return
-        if msg["type"] != "sample" or not msg["is_observed"] or msg.get("_control_flow_done", False):
+        if msg["type"] != "sample" or not msg["is_observed"] or ran_in_scan(msg):
             return
         if isinstance(msg["fn"], dist.Unit):
             return
@@ -134,18 +140,7 @@ class _LeaveOut(Messenger):
                 f"{self.unknown[msg['name']].said()}, but the observation has shape {jnp.shape(msg['value'])} and its distribution "
                 f"{msg['fn'].shape()}: give one value to each entry"
             )
-        latent = {
-            **msg, "name": msg["name"] + UNOBSERVED, "fn": without_masks(msg["fn"]), "value": None, "is_observed": False,
-            "kwargs": {"rng_key": None, "sample_shape": ()}, "infer": {}, "intermediates": [],
-            "cond_indep_stack": list(msg["cond_indep_stack"]),
-        }  # fmt: skip
-        here = _PYRO_STACK.index(self)
-        inner = _PYRO_STACK[here:]
-        del _PYRO_STACK[here:]  # they have had their say about this statement
-        try:
-            return apply_stack(latent)["value"]
-        finally:
-            _PYRO_STACK.extend(inner)
+        return sampled_outside_of(self, msg, without_masks(msg["fn"]), msg["name"] + UNOBSERVED)
 
 
 def as_before(new: Any, old: Any) -> Any:
@@ -163,20 +158,20 @@ class _InsideScan(Messenger):
     def process_message(self, msg):
         if msg["type"] != "control_flow":
             return
-        step, init, inputs, length, reverse = msg["args"]
+        step, _, inputs, _, _ = scan_arguments(msg)
         if self.keep is None:
 
             def masked(carry, inputs):
                 return self._run(step, carry, inputs, True)
 
-            msg["args"] = (masked, init, inputs, length, reverse)
+            around_step(msg, step=masked)
         else:
 
             def masked_with_keep(carry, inputs_and_keep):
                 inputs, keep = inputs_and_keep
                 return self._run(step, carry, inputs, keep)
 
-            msg["args"] = (masked_with_keep, init, (inputs, jnp.asarray(self.keep)), length, reverse)
+            around_step(msg, step=masked_with_keep, inputs=(inputs, jnp.asarray(self.keep)))
 
     def _run(self, step: Callable, carry: Any, inputs: Any, keep: Any) -> tuple[Any, Any]:
         """One step. It is run again, up to where it was, with each value that stands in the place of an input."""

@@ -9,10 +9,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 from numpyro.distributions import Unit
-from numpyro.primitives import Messenger
 
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing.masking import UNOBSERVED, as_before
+from ppl_worldmodel.program.numpyro_internals import Messenger
 from ppl_worldmodel.program.sites import Sample, Scan, run_step, scan_of
 from ppl_worldmodel.program.start import up_to_scan
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array
 
+from ppl_worldmodel.program.numpyro_internals import mask_of
 from ppl_worldmodel.program.sites import bare, placeholder
 
 
@@ -35,7 +36,7 @@ def leave_out(fn: dist.Distribution, value: Any, keep: Any = True) -> tuple[dist
         return fn, value
     if isinstance(fn, dist.MaskedDistribution):
         base, filled = leave_out(fn.base_dist, value, keep)
-        return base.mask(fn._mask), filled
+        return base.mask(mask_of(fn)), filled
     if isinstance(fn, dist.ExpandedDistribution):
         base, filled = leave_out(fn.base_dist, value, keep)
         return base.expand(fn.batch_shape), filled

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array
-from numpyro.distributions import Unit
+from numpyro.distributions import Distribution, Unit
 
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.jaxprs.entry_dependence import MOVED, Entries
-from ppl_worldmodel.program.missing.masking import NO_GAPS, Gaps, Unknown, has_gaps
+from ppl_worldmodel.program.missing.masking import NO_GAPS, UNOBSERVED, Gaps, Unknown, has_gaps
 from ppl_worldmodel.program.missing.observations import Hand, Look, Seen, first, is_observed, look_at, scanned
 from ppl_worldmodel.program.sites import Sample, run_step
 from ppl_worldmodel.program.sites import kind as law_of
@@ -289,8 +289,20 @@ def check_unknown(gaps: Gaps, sites: Mapping[str, Sample]) -> None:
                 "smc, a particle filter at given parameters",
             )
         if fn.support.is_discrete and not fn.has_enumerate_support:
-            raise NotExactlySolvable(
-                f"{unknown.said()}: it is a further unknown whose values ({law_of(fn)}) cannot be listed. Leave the gap out of the "
-                "series (begin after it), or let the program use something that is known",
-                "smc, a particle filter at given parameters",
-            )
+            raise _endless(unknown.said(), fn)
+    drawn = {unknown.latent for unknown in gaps.unknown}
+    for name, site in sites.items():
+        # NumPyro's own name of what `obs_mask` leaves out.
+        discrete = site.fn.support.is_discrete and not site.fn.has_enumerate_support
+        if name.endswith(UNOBSERVED) and name not in drawn and discrete:
+            said = f"the observation of site '{name.removesuffix(UNOBSERVED)}' is missing where its obs_mask is False"
+            raise _endless(f"{said}, and the program goes on to use it", site.fn)
+
+
+def _endless(said: str, fn: Distribution) -> NotExactlySolvable:
+    """The refusal of an unknown with infinitely many values."""
+    return NotExactlySolvable(
+        f"{said}: it is a further unknown whose values ({law_of(fn)}) cannot be listed. Leave the gap out of the series (begin "
+        "after it), or let the program use something that is known",
+        "smc, a particle filter at given parameters",
+    )

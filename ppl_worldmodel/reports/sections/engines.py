@@ -17,8 +17,11 @@ TEMPLATE = """
 <h2>Engines</h2>
 <div class="box" tabindex="0" role="region" aria-label="Table of engines">
 <table class="engines">
-<thead><tr><td></td>{% for engine, how in page.look.items() %}<th scope="col">{{ how.name }}{% if how.name != engine %}
-<code>{{ engine }}</code>{% endif %}</th>{% endfor %}</tr></thead>
+<thead><tr><td></td>
+{% for engine, how in page.look.items() %}
+<th scope="col">{{ how.name }}{% if how.name != engine %} <code>{{ engine }}</code>{% endif %}</th>
+{% endfor %}
+</tr></thead>
 <tbody>
 {% for property, cells in engine_rows %}
 <tr><th scope="row">{{ property }}</th>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>

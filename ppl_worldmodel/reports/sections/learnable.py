@@ -24,8 +24,9 @@ TEMPLATE = """
 <thead><tr><th scope="col">of the system</th><th scope="col" class="n">number</th><th scope="col">what it says</th></tr></thead>
 <tbody>
 {% for row in learnable.facts %}
-<tr><th scope="row">{{ row.fact }}</th><td class="n">{{ value(row.amount) }}</td><td>{{ row.says }}{% if row.fails %} <strong>(too
-few)</strong>{% endif %}</td></tr>
+<tr><th scope="row">{{ row.fact }}</th>
+<td class="n">{{ value(row.amount) }}</td>
+<td>{{ row.says }}{% if row.fails %} <strong>(too few)</strong>{% endif %}</td></tr>
 {% endfor %}
 </tbody>
 </table>

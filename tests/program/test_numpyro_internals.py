@@ -1,4 +1,4 @@
-"""Does NumPyro still send `scan` through its handlers the way that `program/sites.py` expects?
+"""Does NumPyro still send `scan` through its handlers the way that `program/numpyro_internals.py` expects?
 
 These are the assumptions about an inner interface; the message of each assertion says which one has changed.
 """
@@ -20,7 +20,7 @@ from numpyro.primitives import Messenger
 
 from ppl_worldmodel.program.start import starting_sites
 
-CHANGED = "NumPyro's inner interface for scan has changed (see ppl_worldmodel/program/sites.py and intercept.py): "
+CHANGED = "NumPyro's inner interface for scan has changed (see ppl_worldmodel/program/numpyro_internals.py): "
 
 
 class Spy(Messenger):
