@@ -170,9 +170,7 @@ def test_a_program_cannot_set_the_status(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_says_where_and_what_to_report(tmp_path: Path) -> None:
-    (tmp_path / "breaks.py").write_text(
-        f"{NOISY}\nimport ppl_worldmodel.program.simulate as s\ns._emitted = None\n"
-    )
+    (tmp_path / "breaks.py").write_text(f'{NOISY}\nsys.modules["ppl_worldmodel.program.simulate"]._emitted = None\n')
     done = run(tmp_path, "simulate", "breaks.py")
     assert done.returncode == 70
     assert "a fault of ours, not of your program: TypeError: 'NoneType' object is not callable" in done.stderr
