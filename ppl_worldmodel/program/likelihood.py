@@ -8,14 +8,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
+from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.batch import Batch
 from ppl_worldmodel.program.finite import binomial
 from ppl_worldmodel.program.finite.support import ends, moves
 from ppl_worldmodel.program.numpyro_internals import mask_of, sum_rightmost
-from ppl_worldmodel.program.sites import Sample, bare
+from ppl_worldmodel.program.sites import Sample, bare, kind
 
 
 def log_prob(fn: dist.Distribution, value: Any) -> Array:
@@ -41,12 +43,35 @@ def log_prob(fn: dist.Distribution, value: Any) -> Array:
     if isinstance(fn, (dist.BinomialProbs, dist.BinomialLogits)):
         return binomial.log_prob(value, fn.total_count, fn.probs)
     if not moves(fn):
-        return fn.log_prob(value)
+        return _log_prob(fn, value)
     # Many densities are not asked whether the value is inside of a support that the state moves.
     possible = jnp.asarray(fn.support(value))
     spread = possible.reshape(*possible.shape, *(1,) * fn.event_dim)
     safe = jnp.where(spread, value, fn.support.feasible_like(jnp.asarray(value)))
-    return jnp.where(possible, fn.log_prob(safe), -jnp.inf)
+    return jnp.where(possible, _log_prob(fn, safe), -jnp.inf)
+
+
+def _log_prob(fn: dist.Distribution, value: Any) -> Array:
+    """NumPyro's own density; what it raises about its arguments is told in words."""
+    try:
+        return fn.log_prob(value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"the density of a {kind(fn)} with arguments {_arguments(fn)} cannot be computed at a value of shape "
+            f"{jnp.shape(value)}: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+
+
+def _arguments(fn: dist.Distribution) -> str:
+    """The arguments of a distribution and their shapes, or what they are if they are not numbers."""
+    given = {name: getattr(fn, name, None) for name in fn.arg_constraints}
+    return ", ".join(
+        f"{name} of shape {value.shape}"
+        if isinstance(value, jax.Array | np.ndarray)
+        else f"{name} = {repr(value)[:40]}"
+        for name, value in given.items()
+    )
 
 
 def probability(fn: dist.Distribution, value: Any) -> Array:

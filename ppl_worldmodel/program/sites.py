@@ -52,6 +52,8 @@ class Scan(NamedTuple):
 def check_statement(msg: dict, *, inside: bool = False) -> None:
     """Raise NotExactlySolvable for a statement that would be read as something that it is not; `inside`: of the step."""
     name, place = msg.get("name"), "the step" if inside else "the program"
+    if name is not None and not isinstance(name, str):
+        raise DataError(f"a numpyro.{msg['type']} in {place} is named {name!r}: expected text")
     if msg["type"] == "plate" and msg["args"][1] not in (None, msg["args"][0]):
         size, chosen = msg["args"]
         raise NotExactlySolvable(
@@ -133,10 +135,14 @@ class _Record(Messenger):
     def __init__(self, values: Mapping[str, Any], sites: list[Sample]):
         super().__init__()
         self.values, self.sites = values, sites
+        self.names: set[str] = set()
 
     def process_message(self, msg):
         check_statement(msg, inside=True)
         if msg["type"] == "sample":
+            if msg["name"] in self.names:
+                raise DataError(f"two sites of the step are named '{msg['name']}': give each a name of its own")
+            self.names.add(msg["name"])
             if msg["value"] is None and is_delta(msg["fn"]):
                 msg["value"] = msg["fn"].mean  # nothing is drawn: its value is computed
                 return
@@ -155,7 +161,7 @@ def run_step(
     """
     sites: list[Sample] = []
     with handlers.block(), handlers.seed(rng_seed=0), _Record(values, sites), validation_enabled(validate):
-        returned = step(carry, inputs)
+        returned = _called(step, carry, inputs)
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
         raise DataError(
             f"the step of the scan returns {_described(returned)}: a step returns two things, the new carry and an output (or None)"
@@ -175,6 +181,18 @@ def run_step(
     return after, output, sites
 
 
+def _called(step: Callable, carry: Any, inputs: Any) -> Any:
+    """What the step returns; a TypeError of the call itself, and not of anything inside of the step, is told in words."""
+    try:
+        return step(carry, inputs)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise DataError(
+                f"the step of the scan cannot be called with its two arguments, the carry and the inputs of a time step: {error}"
+            ) from error
+        raise
+
+
 def _described(returned: Any) -> str:
     several = isinstance(returned, (tuple, list))
     return f"{len(returned)} things" if several else f"one thing, {type(returned).__name__}"
@@ -191,8 +209,16 @@ def scan_of(msg: dict) -> Scan:
             "the program branches with numpyro's cond, which cannot be read: use jnp.where inside the step"
         )
     step, init, inputs, length, reverse = scan_arguments(msg)
+    if not callable(step):
+        raise DataError(
+            f"the first argument of scan is a {type(step).__name__}: expected the step, a function of carry and inputs"
+        )
+    if not isinstance(reverse, bool | int | np.bool_):
+        raise DataError(f"the argument `reverse` of scan is a {type(reverse).__name__}: expected True or False")
     if reverse:
         raise NotExactlySolvable("the scan runs backwards (reverse=True), which cannot be read: scan forwards")
+    if length is not None and np.ndim(length):
+        raise DataError(f"the argument `length` of scan has shape {np.shape(length)}: expected a whole number of steps")
     if length is None:
         length = next((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(inputs) if jnp.shape(leaf)), None)
     for leaf in jax.tree.leaves(inputs):
@@ -219,7 +245,14 @@ def scan_of(msg: dict) -> Scan:
 
 def _as_array(leaf: Any) -> jax.Array:
     """The leaf itself if it is an array already, so that a site's value can be recognised by identity."""
-    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+    if isinstance(leaf, jax.Array):
+        return leaf
+    try:
+        return jnp.asarray(leaf)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"the scan is given {repr(leaf)[:60]} as a part of its first carry or its inputs: expected numbers"
+        ) from error
 
 
 def _with_values(scan: Scan, kind: str, values: Mapping[str, Any]) -> tuple[Callable, Any]:

@@ -14,7 +14,7 @@ from numpyro.distributions import (
     Normal,
 )
 
-from ppl_worldmodel.errors import NotExactlySolvable
+from ppl_worldmodel.errors import DataError, NotExactlySolvable
 from ppl_worldmodel.program.after_scan import Afterwards, follow
 from ppl_worldmodel.program.jaxprs.dependence import dependence
 from ppl_worldmodel.program.numpyro_internals import Messenger
@@ -72,6 +72,8 @@ class UpToScan(Messenger):
         if msg["type"] == "sample":
             if msg["value"] is None:
                 msg["value"] = placeholder(msg["fn"])
+            if msg["name"] in self.sites:
+                raise DataError(f"two sites before the scan are named '{msg['name']}': give each a name of its own")
             self.sites[msg["name"]] = met(msg, msg["value"])
 
 
