@@ -26,7 +26,7 @@ ENOUGH = 20  # of those ranked, as far out as the observed one: then the test en
 AT_A_TIME, HELD = 4_000_000, 5_000_000  # simulated numbers: drawn side by side, and held to compute middle and spread
 
 
-class Foretold(NamedTuple):
+class PriorSummary(NamedTuple):
     """The prior prediction for each number: middle and spread, and the central 90 %; arrays of the same shape."""
 
     middle: np.ndarray
@@ -60,16 +60,16 @@ def prior_predictive(
         series = batches(run, names, key, size=size, number=told_by - (-ranked_among // size))
         summaries = {name: _summary(observed[name]) for name in names}
         first = list(islice(series, told_by))
-        foretold = {
-            name: _foretold(np.concatenate([summaries[name](batch[name]) for batch in first])) for name in names
+        of_prior = {
+            name: _prior_summary(np.concatenate([summaries[name](batch[name]) for batch in first])) for name in names
         }
-        if not all(np.isfinite(told.middle).all() for told in foretold.values()):
+        if not all(np.isfinite(told.middle).all() for told in of_prior.values()):
             return []
-        own = {name: _distance(summaries[name](observed[name].value[None]), foretold[name])[0] for name in names}
+        own = {name: _distance(summaries[name](observed[name].value[None]), of_prior[name])[0] for name in names}
         farthest: dict[str, np.ndarray] = {name: np.empty(0) for name in names}
         for batch in series:
             for name in names:
-                others = _distance(summaries[name](batch[name]), foretold[name]).max(axis=1)
+                others = _distance(summaries[name](batch[name]), of_prior[name]).max(axis=1)
                 farthest[name] = np.append(farthest[name], others)
             if all((farthest[name] >= own[name].max()).sum() >= ENOUGH for name in names):
                 break
@@ -77,7 +77,7 @@ def prior_predictive(
         return []
     source = "parameters given" if reading.values else "prior"
     return [
-        _finding(name, observed[name], summaries[name], foretold[name], own[name], farthest[name], source)
+        _finding(name, observed[name], summaries[name], of_prior[name], own[name], farthest[name], source)
         for name in names
     ]
 
@@ -125,25 +125,25 @@ def _summary(site: Named) -> Callable[[np.ndarray], np.ndarray]:
     )
 
 
-def _foretold(numbers: np.ndarray) -> Foretold:
+def _prior_summary(numbers: np.ndarray) -> PriorSummary:
     """Middle and spread of simulated numbers (run, number): half of the central 68 %, else the standard deviation."""
     low, left, middle, right, high = np.quantile(numbers, [0.05, 0.16, 0.5, 0.84, 0.95], axis=0)
     spread = (right - left) / 2.0
-    return Foretold(middle, np.where(spread > 0, spread, numbers.std(axis=0)), low, high)
+    return PriorSummary(middle, np.where(spread > 0, spread, numbers.std(axis=0)), low, high)
 
 
-def _distance(numbers: np.ndarray, foretold: Foretold) -> np.ndarray:
+def _distance(numbers: np.ndarray, of_prior: PriorSummary) -> np.ndarray:
     """Distances (run, number) from the middle, in spreads; zero or infinite for numbers that never vary."""
-    away = np.nan_to_num(np.abs(numbers - foretold.middle), nan=np.inf, posinf=np.inf)
-    still = np.where(away > 1e-9 * (1.0 + np.abs(foretold.middle)), np.inf, 0.0)
-    return np.where(foretold.spread > 0, away / np.where(foretold.spread > 0, foretold.spread, 1.0), still)
+    away = np.nan_to_num(np.abs(numbers - of_prior.middle), nan=np.inf, posinf=np.inf)
+    still = np.where(away > 1e-9 * (1.0 + np.abs(of_prior.middle)), np.inf, 0.0)
+    return np.where(of_prior.spread > 0, away / np.where(of_prior.spread > 0, of_prior.spread, 1.0), still)
 
 
 def _finding(
     name: str,
     site: Named,
     summary: Callable,
-    foretold: Foretold,
+    of_prior: PriorSummary,
     distance: np.ndarray,
     simulated: np.ndarray,
     source: str,
@@ -156,7 +156,7 @@ def _finding(
     else:
         index = np.unravel_index(np.flatnonzero(np.isfinite(site.seen.astype(float)).ravel())[at], site.value.shape)
         worst, what = _place(index, site.dims), f"'{name}' at {_place(index, site.dims)} is"
-    range_ = f"{foretold.low[at]:.4g} to {foretold.high[at]:.4g}"
+    range_ = f"{of_prior.low[at]:.4g} to {of_prior.high[at]:.4g}"
     verdict: Verdict = "agrees" if p >= ALPHA else "disagrees"
     why = f"no farther out than series that the program simulates (p = {p:.2g})"
     if verdict == "disagrees":

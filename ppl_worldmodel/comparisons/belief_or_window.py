@@ -20,10 +20,10 @@ def belief_or_window(tree: xr.DataTree) -> str:
     belief, window = (str(table["model"].values[np.flatnonzero(kind)[0]]) for kind in (states, ~states))
     noise = float(np.hypot(*(table["lfo_noise"].sel(model=name).item() for name in (belief, window))))
     ahead = difference(pointwise.sel(model=belief).values, pointwise.sel(model=window).values, monte_carlo=noise)
-    return f"{_foretold(belief, window, ahead)} {_evidence(table, states)}".strip()
+    return f"{_in_prediction(belief, window, ahead)} {_evidence(table, states)}".strip()
 
 
-def _foretold(belief: str, window: str, ahead: Difference) -> str:
+def _in_prediction(belief: str, window: str, ahead: Difference) -> str:
     said = f"{abs(ahead.total):.1f} +- {ahead.error:.1f} nats over {ahead.steps} steps"
     if not ahead.tells:
         return f"By prediction one cannot tell the belief of {belief} from {_a(window)} ({said} apart)."

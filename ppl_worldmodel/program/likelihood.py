@@ -65,7 +65,7 @@ def _log_prob(fn: dist.Distribution, value: Any) -> Array:
 
 def _arguments(fn: dist.Distribution) -> str:
     """The arguments of a distribution and their shapes, or what they are if they are not numbers."""
-    given = {name: getattr(fn, name, None) for name in fn.arg_constraints}
+    given = {name: vars(fn)[name] for name in fn.arg_constraints if name in vars(fn)}
     return ", ".join(
         f"{name} of shape {value.shape}"
         if isinstance(value, jax.Array | np.ndarray)

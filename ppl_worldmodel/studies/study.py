@@ -151,9 +151,9 @@ def _run(
             return otherwise
 
     keys_of_data = jax.random.fold_in(keys["exact"], 1)
-    foretold = []
+    prior_rows = []
     if exactly:
-        foretold = attempt("data", lambda: prior_predictive(asked, keys_of_data), [])
+        prior_rows = attempt("data", lambda: prior_predictive(asked, keys_of_data), [])
     for name in chosen:
         say(f"{name} ...")
         try:
@@ -194,7 +194,7 @@ def _run(
     found = None
     if not known:
         found = attempt("identifiability", lambda: learnable(reading, results, truth, keys["exact"]))
-    tree = xr.DataTree.from_dict({"checks": as_dataset((*foretold, *findings, *failed))})
+    tree = xr.DataTree.from_dict({"checks": as_dataset((*prior_rows, *findings, *failed))})
     for name, result in results.items():
         tree[f"engines/{name}"] = result
     if found is not None:

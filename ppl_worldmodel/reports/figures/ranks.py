@@ -11,6 +11,7 @@ from ppl_worldmodel.reports.figures.styles import Look
 from ppl_worldmodel.reports.parameters import entries
 
 MOST = 18
+DRAWS = 1000  # of each chain: the time of ArviZ's test grows with the square of their number
 
 
 def ranks(name: str, draws: np.ndarray, look: Look, rhat: float) -> Picture:
@@ -19,9 +20,9 @@ def ranks(name: str, draws: np.ndarray, look: Look, rhat: float) -> Picture:
     draws   of one parameter, with the leading axes (chain, draw)
     rhat    the largest R-hat of its entries, for the caption
     """
-    every = entries(name, draws)
+    every = entries(name, draws[:, :: -(-draws.shape[1] // DRAWS)])
     chosen = {label: (("chain", "draw"), values) for label, values in list(every.items())[:MOST]}
-    coords = {"chain": np.arange(draws.shape[0]), "draw": np.arange(draws.shape[1])}
+    coords = {"chain": np.arange(draws.shape[0]), "draw": np.arange(len(next(iter(every.values()))[0]))}
     columns = 2 if len(chosen) in (2, 4) else min(len(chosen), 3)
     height = 0.5 + 1.3 * -(-len(chosen) // columns)
     with style(), plt.ioff():
@@ -42,9 +43,9 @@ def ranks(name: str, draws: np.ndarray, look: Look, rhat: float) -> Picture:
         figure.supxlabel("fractional rank among all chains", fontsize=8)
         figure.supylabel("ECDF minus uniform", fontsize=8)
         caption = (
-            f"{name}: ranks of {look.name}'s {draws.shape[0]} chains (thinned to nearly independent draws), one shade a chain; "
-            f"the largest R-hat is {rhat:.3f}. Chains that agree stay near zero. p: ArviZ's test of each entry alone, which is "
-            "not a finding."
+            f"{name}: ranks of {look.name}'s {draws.shape[0]} chains (thinned to nearly independent draws, at most {DRAWS:,} of "
+            f"each), one shade a chain; the largest R-hat is {rhat:.3f}. Chains that agree stay near zero. p: ArviZ's test of each "
+            "entry alone, which is not a finding."
         )
         caption += f" The first {MOST} of {len(every)} entries are shown." if len(every) > MOST else ""
         return picture(figure, caption, dense=True)
