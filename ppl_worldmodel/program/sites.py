@@ -27,6 +27,8 @@ from ppl_worldmodel.program.numpyro_internals import (
     values_from_handlers,
 )
 
+_NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
+
 
 class Sample(NamedTuple):
     """One sample statement as it was met: its distribution, value, whether that was observed, its plates, the user's line."""
@@ -100,7 +102,12 @@ def placeholder(fn: Distribution) -> jax.Array:
     """Some value in the support of a distribution, as a fresh array (so that it can be recognised by identity)."""
     if is_delta(fn):
         return jnp.array(fn.mean, copy=True)
-    dtype = jnp.int_ if fn.support.is_discrete else jnp.float_
+    try:
+        dtype = jnp.int_ if fn.support.is_discrete else jnp.float_
+    except AssertionError as error:  # NumPyro's own, without a word
+        raise DataError(
+            f"a {kind(fn)} has no support as it is written: look at its event dimensions (to_event)"
+        ) from error
     return jnp.array(fn.support.feasible_like(jnp.zeros(fn.shape(), dtype)), dtype)
 
 
@@ -167,6 +174,12 @@ def run_step(
             f"the step of the scan returns {_described(returned)}: a step returns two things, the new carry and an output (or None)"
         )
     after, output = returned
+    for what, part in (("new carry", after), ("output", output)):
+        strange = [leaf for leaf in jax.tree.leaves(part) if not isinstance(leaf, _NUMBERS)]
+        if strange:
+            raise DataError(
+                f"the step of the scan returns {repr(strange[0])[:60]} as a part of its {what}: expected numbers"
+            )
     old, new = jax.tree.structure(carry), jax.tree.structure(after)
     if str(new) != str(old):
         raise DataError(
@@ -217,8 +230,8 @@ def scan_of(msg: dict) -> Scan:
         raise DataError(f"the argument `reverse` of scan is a {type(reverse).__name__}: expected True or False")
     if reverse:
         raise NotExactlySolvable("the scan runs backwards (reverse=True), which cannot be read: scan forwards")
-    if length is not None and np.ndim(length):
-        raise DataError(f"the argument `length` of scan has shape {np.shape(length)}: expected a whole number of steps")
+    if length is not None and (np.ndim(length) or not float(length).is_integer()):
+        raise DataError(f"the argument `length` of scan is {repr(length)[:60]}: expected a whole number of steps")
     if length is None:
         length = next((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(inputs) if jnp.shape(leaf)), None)
     for leaf in jax.tree.leaves(inputs):
@@ -232,6 +245,8 @@ def scan_of(msg: dict) -> Scan:
     # Inside a real scan the step meets JAX arrays only, never the user's NumPy scalars.
     init, inputs = jax.tree.map(_as_array, (init, inputs))
     length = int(length or 0)
+    if length < 1:
+        raise DataError("the scan over time has no steps: give a series of at least one")
     for kind, values in values_from_handlers(msg):
         if callable(values):
             raise NotExactlySolvable(f"the handler '{kind}' around the program gives values by a function: give a dict")
