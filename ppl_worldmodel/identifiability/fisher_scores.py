@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ppl_worldmodel.compiled import quickly
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.coordinates import Parameters, coordinates, entry_names
 from ppl_worldmodel.program.reading import Reading
@@ -70,7 +71,7 @@ def slopes(
     values = {name: jnp.asarray(parameters[name], float) for name in space.names}
     keys = jax.random.split(key, num_prior)
     # Compiled to be run once: optimising it would take longer than it saves.
-    once = jax.jit(everything).lower(values, keys).compile({"xla_backend_optimization_level": 0})
+    once = quickly(everything, values, keys)
     z, log_terms, scores, moves, prior_z, prior = map(np.asarray, once(values, keys))
     labels, spread = entry_names(values), _spread(prior_z)
     _check_inside(labels, z, moves * spread, _spread(prior))

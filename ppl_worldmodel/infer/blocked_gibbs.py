@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array
 from numpyro.infer.util import log_density
 
+from ppl_worldmodel.compiled import run_once
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact.complete_data import Path, log_joint, no_density, sample_path
 from ppl_worldmodel.infer.conjugate import Family, families, misfit
@@ -102,8 +103,7 @@ def conjugate_families(reading: Reading) -> dict[str, Family]:
         return off
 
     keys = jax.random.split(jax.random.key(3), 3)
-    # Compiled to be run once: optimising it would take longer than it saves.
-    far = jax.jit(jax.vmap(measure)).lower(keys).compile({"xla_backend_optimization_level": 0})(keys)
+    far = run_once(jax.vmap(measure), keys)
     chosen: dict[str, Family] = {}
     for name in sites:
         tried = families(sites[name].fn.support)

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int
 
+from ppl_worldmodel.compiled import quickly, run_once
 from ppl_worldmodel.program.coordinates import Coordinates, coordinates
 from ppl_worldmodel.program.reading import Reading, once
 
@@ -42,11 +43,20 @@ def relabelling(reading: Reading) -> Relabelling | None:
     number = system.num_states
     if number is None:
         return None
-    drawn = [space.constrain(space.draw(key)) for key in jax.random.split(jax.random.key(11), 2)]
+    drawn = [
+        jax.tree.map(np.asarray, some)
+        for some in run_once(
+            lambda keys: [space.constrain(space.draw(key)) for key in keys], jax.random.split(jax.random.key(11), 2)
+        )
+    ]
     options = [_choices(drawn[0][name], number) for name in space.names]
     if number == 1 or not 1 < np.prod([len(each) for each in options]) <= MOST_CHOICES:
         return None
-    at = jax.jit(lambda parameters: _arrays(reading.at(parameters)))
+    system_at = quickly(lambda parameters: _arrays(reading.at(parameters)), drawn[0])
+
+    def at(parameters: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
+        return jax.tree.map(np.asarray, system_at(parameters))
+
     # A cycle and an exchange of two generate all permutations.
     moves = [np.roll(np.arange(number), 1), np.r_[1, 0, 2:number]]
     before = [at(parameters) for parameters in drawn]
@@ -74,9 +84,11 @@ def permuted(
     """The parameters with the states in another order: the new state k is the old state order[k]."""
     found = {}
     for name, value in parameters.items():
-        moved = jnp.asarray(value)
+        moved = value
         for axis in axes.get(name, ()):
-            moved = jnp.take(moved, order, axis=axis)
+            # Numbers stay NumPy's: outside of a trace JAX would compile each operation.
+            plain = isinstance(moved, np.ndarray) and isinstance(order, np.ndarray)
+            moved = (np if plain else jnp).take(moved, order, axis=axis)
         found[name] = moved
     return found
 
@@ -92,29 +104,32 @@ def _choices(value: Array, number: int) -> list[tuple[int, ...]]:
     return list(chain.from_iterable(combinations(fit, count) for count in range(len(fit) + 1)))
 
 
-def _moved(old: tuple[Array, ...], new: tuple[Array, ...], order: np.ndarray, pair: bool) -> tuple[bool, bool]:
+def _moved(
+    old: tuple[np.ndarray, ...], new: tuple[np.ndarray, ...], order: np.ndarray, pair: bool
+) -> tuple[bool, bool]:
     """Whether the new system is the old one with its states in this order, and whether its first state is, too."""
     initial, transition, seen = old
     seen = seen[..., order]
     seen = seen[..., order, :] if pair else seen
-    same = _equal(new[1], transition[..., order][..., order, :]) & _equal(new[2], seen)
-    return bool(same), bool(_equal(new[0], initial[..., order]))
+    same = _equal(new[1], transition[..., order][..., order, :]) and _equal(new[2], seen)
+    return same, _equal(new[0], initial[..., order])
 
 
-def _equal(here: Array, there: Array) -> Bool[Array, ""]:
-    return jnp.all((here == there) | (jnp.abs(here - there) <= ROUNDING * (1.0 + jnp.abs(there))))
+def _equal(here: np.ndarray, there: np.ndarray) -> bool:
+    with np.errstate(invalid="ignore"):  # -inf less -inf
+        return bool(((here == there) | (np.abs(here - there) <= ROUNDING * (1.0 + np.abs(there)))).all())
 
 
 def _same_prior(
-    space: Coordinates, drawn: list[dict[str, Array]], axes: Mapping[str, tuple[int, ...]], moves: list[np.ndarray]
+    space: Coordinates, drawn: list[dict[str, np.ndarray]], axes: Mapping[str, tuple[int, ...]], moves: list[np.ndarray]
 ) -> bool:
-    @jax.jit
-    def prior(parameters: Mapping[str, Array]) -> Array:
+    def density(parameters: Mapping[str, Array]) -> Array:
         z = space.unconstrain(parameters)
         return space.density(z).prior - space.log_slope(z)
 
+    prior = quickly(density, drawn[0])
     return all(
-        bool(_equal(prior(permuted(parameters, axes, move)), prior(parameters)))
+        _equal(np.asarray(prior(permuted(parameters, axes, move))), np.asarray(prior(parameters)))
         for parameters in drawn
         for move in moves
     )

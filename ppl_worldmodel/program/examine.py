@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ppl_worldmodel.compiled import quickly
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.exact.families import verbs
 from ppl_worldmodel.failure import in_words
@@ -143,9 +144,8 @@ def _look(
         about.append(("parameters", listed or "none"))
         return seen._replace(inside=collect.inside)
 
-    # Compiled to be run once: optimising it would take longer than it saves.
     key = jax.random.key(0)
-    once = jax.jit(run).lower(values, key).compile({"xla_backend_optimization_level": 0})
+    once = quickly(run, values, key)
     return once(values, key), tuple(about), parameters_found, lambda key: once(values, key).system
 
 

@@ -2,10 +2,12 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from numpyro import handlers
 from numpyro.distributions import BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs, ImproperUniform
 
+from ppl_worldmodel.compiled import run_once
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing.masking import observe
 from ppl_worldmodel.program.numpyro_internals import Messenger, ran_in_scan
@@ -40,9 +42,15 @@ class _Start(Messenger):
 def sites(reading: Reading) -> dict[str, Named]:
     """Every sample site of the program."""
     structure = reading.structure
-    with handlers.trace() as trace, handlers.seed(rng_seed=0), _Start():
-        observe(reading.model)(**reading.data)
-    drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
+    drawn: dict[str, dict] = {}
+
+    def run() -> dict[str, tuple[Any, Any]]:
+        with handlers.trace() as trace, handlers.seed(rng_seed=0), _Start():
+            observe(reading.model)(**reading.data)
+        drawn.update({name: site for name, site in trace.items() if site["type"] == "sample"})
+        return {name: (site["value"], unmasked(site["fn"], np.shape(site["value"]))) for name, site in drawn.items()}
+
+    values = jax.tree.map(np.asarray, run_once(run))
     plates = {
         frame.name
         for name in (*structure.states, *structure.initials)
@@ -54,7 +62,10 @@ def sites(reading: Reading) -> dict[str, Named]:
     if any(drawn[name]["is_observed"] and not in_step[name] for name in structure.observed if name in drawn):
         emitted = reading.plan.start.after.emitted
         times |= {name: emission.axis for name, emission in emitted.items()}
-    return {name: _named(name, site, times[name], structure.sequences, plates) for name, site in drawn.items()}
+    return {
+        name: _named(name, site, values[name][0], values[name][1], times[name], structure.sequences, plates)
+        for name, site in drawn.items()
+    }
 
 
 def dims(name: str, count: int, *, time: int | None = None, sequence: int | None = None) -> tuple[str, ...]:
@@ -67,9 +78,11 @@ def dims(name: str, count: int, *, time: int | None = None, sequence: int | None
     return tuple(called)
 
 
-def _named(name: str, site: dict, time: int | None, sequences: int, plates: set[str]) -> Named:
-    """time: which axis is that of the steps; None for a site that has none."""
-    value, event = np.asarray(site["value"]), site["fn"].event_dim
+def _named(
+    name: str, site: dict, value: np.ndarray, kept: np.ndarray, time: int | None, sequences: int, plates: set[str]
+) -> Named:
+    """kept: which entries no mask leaves out; time: which axis is that of the steps, None for a site that has none."""
+    event = site["fn"].event_dim
     axes = [value.ndim - event + frame.dim for frame in site["cond_indep_stack"] if frame.name in plates]
     # Without a plate, a batch of states in the place next to time is the sequences.
     axes = axes or ([] if plates else [1 if time == 0 else 0])
@@ -79,7 +92,7 @@ def _named(name: str, site: dict, time: int | None, sequences: int, plates: set[
         value,
         dims(name, value.ndim, time=time, sequence=axes[0] if fits and (time is not None or plates) else None),
         site["is_observed"],
-        _seen(site["fn"], value),
+        value if kept.all() else np.where(kept, value.astype(float), np.nan),
         _categories(bare(site["fn"])),
     )
 
@@ -90,11 +103,3 @@ def _categories(fn: Any) -> int:
     if isinstance(fn, CategoricalProbs):
         return int(np.shape(fn.probs)[-1])
     return int(np.shape(fn.logits)[-1]) if isinstance(fn, CategoricalLogits) else 0
-
-
-def _seen(fn: Any, value: np.ndarray) -> np.ndarray:
-    """The value with NaN where a mask leaves it out; a mask of a whole vector leaves out all of it."""
-    if value.dtype.kind not in "biuf":
-        return value
-    kept = np.asarray(unmasked(fn, value.shape))
-    return value if kept.all() else np.where(kept, value.astype(float), np.nan)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppl_worldmodel.compiled import quickly
 from ppl_worldmodel.errors import DataError
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing.observations import at_every_step
@@ -55,7 +56,7 @@ def first_fraction(model: Callable, data: Mapping[str, Any]) -> Fraction | None:
     shapes = jax.eval_shape(lambda: _observed(model, data, each_step=False))
     if not any(shapes):
         return None
-    compiled = jax.jit(lambda: _observed(model, data)).lower().compile({"xla_backend_optimization_level": 0})
+    compiled = quickly(lambda: _observed(model, data))
     before, inside, after = jax.tree.map(np.asarray, compiled())
     emitted = starting_sites(model, data).after.emitted if any(map(_any_fraction, after.values())) else {}
     by_step = inside | {

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array
 from numpyro.distributions import Unit
 
+from ppl_worldmodel.compiled import run_once
 from ppl_worldmodel.program.likelihood import unmasked
 from ppl_worldmodel.program.missing.masking import UNOBSERVED, as_before
 from ppl_worldmodel.program.numpyro_internals import Messenger
@@ -111,8 +112,7 @@ def look_at(model: Callable, data: Mapping[str, Any]) -> Look:
         holes = [[_nan(leaf) for leaf in jax.tree.leaves(part)] for part in (scan.init, scan.inputs)]
         return seen(sites), within, *holes
 
-    compiled = jax.jit(run).lower().compile({"xla_backend_optimization_level": 0})
-    before, inside, init, inputs = jax.tree.map(np.asarray, compiled())
+    before, inside, init, inputs = jax.tree.map(np.asarray, run_once(run))
 
     def told(found: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], here: bool) -> dict[str, Seen]:
         return {name: Seen(*arrays, discrete[name], here) for name, arrays in found.items()}

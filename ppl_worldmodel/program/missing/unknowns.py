@@ -16,6 +16,7 @@ from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array
 from numpyro.distributions import Distribution, Unit
 
+from ppl_worldmodel.compiled import quickly
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.program.jaxprs.entry_dependence import MOVED, Entries
 from ppl_worldmodel.program.missing.masking import NO_GAPS, UNOBSERVED, Gaps, Unknown, has_gaps
@@ -231,7 +232,7 @@ class _Followed:
             return jaxpr_as_fun(self.entries.closed)(*arguments[:at], numbers, *arguments[at + 1 :])[which]
 
         numbers = np.arange(int(np.prod(shape)), dtype=self.entries.closed.in_avals[at].dtype).reshape(shape)
-        once = jax.jit(moved).lower(numbers).compile({"xla_backend_optimization_level": 0})
+        once = quickly(moved, numbers)
         place = np.asarray(once(numbers)).reshape(-1).astype(int)
         return place if np.unique(place).size == place.size else None
 
