@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from ppl_worldmodel.exact.arguments import takes
 from ppl_worldmodel.exact.sequences import each_sequence
+from ppl_worldmodel.exact.shapes import shapes
 from ppl_worldmodel.exact.system import FiniteState
 
 ALGORITHM = "forward and backward recursion"
@@ -32,6 +33,9 @@ class Beliefs(NamedTuple):
     log_predictive: Float[Array, " time"]
     log_evidence: Float[Array, ""]
 
+    def __repr__(self) -> str:
+        return shapes(self)
+
 
 class SmoothedBeliefs(NamedTuple):
     """smoothed p(s_t | y_1:T), beside the fields of `Beliefs`."""
@@ -41,6 +45,9 @@ class SmoothedBeliefs(NamedTuple):
     filtered: Float[Array, "time state"]
     log_predictive: Float[Array, " time"]
     log_evidence: Float[Array, ""]
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 def predict(belief: Float[Array, " state"], transition: Float[Array, "state state"]) -> Float[Array, " state"]:

@@ -34,6 +34,7 @@ from ppl_worldmodel.exact.digits import (
 )
 from ppl_worldmodel.exact.kalman import Belief, Corrected, Smoothed, predict
 from ppl_worldmodel.exact.sequences import each_sequence
+from ppl_worldmodel.exact.shapes import shapes
 from ppl_worldmodel.exact.system import LinearGaussian, Structure
 
 Question = Literal["evidence", "filter", "smooth"]
@@ -71,6 +72,9 @@ class Beliefs(NamedTuple):
     log_evidence: Float[Array, ""]
     digits: Digits | None = None
 
+    def __repr__(self) -> str:
+        return shapes(self)
+
 
 class SmoothedBeliefs(NamedTuple):
     """Mean and covariance of p(x_t | y_1:T) (smoothed), beside the fields of `Beliefs`."""
@@ -84,6 +88,9 @@ class SmoothedBeliefs(NamedTuple):
     log_predictive: Float[Array, " time"]
     log_evidence: Float[Array, ""]
     digits: Digits | None = None
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 class Found(NamedTuple):

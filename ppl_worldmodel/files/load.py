@@ -41,6 +41,11 @@ class Loaded(NamedTuple):
     units: dict[str, str]
     module: ModuleType
 
+    def __repr__(self) -> str:
+        kind = "real data" if is_real(self) else "simulated from its truth" if self.truth is not None else "no data"
+        first = self.about.strip().splitlines()[0] if self.about.strip() else ""
+        return f"Loaded: '{self.name}', {kind}{f': {first}' if first else ''}"
+
 
 def load(name_or_path: str) -> Loaded:
     """The model of a shipped name ("nile") or of the user's own file ("path/to/model.py"), which needs only a function `model`."""

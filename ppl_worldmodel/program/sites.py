@@ -104,11 +104,12 @@ def placeholder(fn: Distribution) -> jax.Array:
         return jnp.array(fn.mean, copy=True)
     try:
         dtype = jnp.int_ if fn.support.is_discrete else jnp.float_
-    except AssertionError as error:  # NumPyro's own, without a word
+        return jnp.array(fn.support.feasible_like(jnp.zeros(fn.shape(), dtype)), dtype)
+    except (AssertionError, TypeError) as error:  # NumPyro's and JAX's own, which do not say what of
         raise DataError(
-            f"a {kind(fn)} has no support as it is written: look at its event dimensions (to_event)"
+            f"a {kind(fn)} of shape {fn.shape()} has no value as it is written: "
+            "look at its shape and its event dimensions (expand, to_event)"
         ) from error
-    return jnp.array(fn.support.feasible_like(jnp.zeros(fn.shape(), dtype)), dtype)
 
 
 def random_value(fn: Distribution, key: jax.Array) -> jax.Array:
