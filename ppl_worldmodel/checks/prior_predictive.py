@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict
+from ppl_worldmodel.program.jaxprs.dependence import needed
 from ppl_worldmodel.program.prior_predictive import batches, forward
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.site_axes import Named, sites
@@ -94,15 +95,30 @@ def rank_p(observed: float, simulated: np.ndarray) -> float:
 
 
 def uses_observations(reading: Reading, observed: Mapping[str, Named], key: Any) -> bool:
-    """Does a run of the program depend on what was observed?  The test is the same run with the observations in reverse order."""
+    """Does a run of the program depend on what was observed?
+
+    Not where its jaxpr, without what is not needed, takes no observation. Otherwise the test is the same run with the
+    observations in reverse order.
+    """
     values = [site.seen for site in observed.values()]
 
-    def moved(leaf: Any) -> Any:
+    def is_observed(leaf: Any) -> bool:
         array = np.asarray(leaf)
         same = any(array.shape == seen.shape and np.array_equal(array, seen, equal_nan=_real(array)) for seen in values)
-        return leaf[::-1] if array.ndim and same else leaf
+        return bool(array.ndim and same)
 
-    other = jax.tree.map(moved, dict(reading.data))
+    leaves, treedef = jax.tree.flatten(dict(reading.data))
+    at = [i for i, leaf in enumerate(leaves) if is_observed(leaf)]
+
+    def of_observed(*series: Any) -> dict[str, Any]:
+        data = list(leaves)
+        for i, one in zip(at, series, strict=True):
+            data[i] = one
+        return forward(reading.on(jax.tree.unflatten(treedef, data)))(key)
+
+    if not needed(of_observed, *(leaves[i] for i in at)):
+        return False
+    other = jax.tree.unflatten(treedef, [leaf[::-1] if i in at else leaf for i, leaf in enumerate(leaves)])
     as_given, as_moved = (forward(each)(key) for each in (reading, reading.on(other)))
     return any(
         not np.array_equal(as_given[name], as_moved[name], equal_nan=_real(np.asarray(as_given[name])))

@@ -13,8 +13,9 @@ from numpyro.contrib.control_flow import scan
 from scipy import stats
 
 from ppl_worldmodel import read
-from ppl_worldmodel.checks.prior_predictive import _distance, _foretold, prior_predictive, rank_p
+from ppl_worldmodel.checks.prior_predictive import _distance, _prior_summary, prior_predictive, rank_p
 from ppl_worldmodel.checks.verdict import Finding
+from ppl_worldmodel.program.jaxprs.dependence import needed
 
 FEW: dict[str, Any] = {"spread_from": 100, "ranked_among": 1100}
 KEY = jax.random.key(0)
@@ -62,7 +63,7 @@ def test_the_rank_is_uniform(cauchy: bool) -> None:
 
     p_values = []
     for _ in range(600):
-        foretold = _foretold(series(60))
+        foretold = _prior_summary(series(60))
         observed, simulated = (_distance(series(number), foretold).max(axis=1) for number in (1, 99))
         p_values.append(rank_p(float(observed[0]), simulated))
     assert stats.binomtest(int((np.array(p_values) <= 0.05).sum()), 600, 0.05).pvalue > 1e-3
@@ -107,8 +108,14 @@ def test_shares_of_categories() -> None:
     assert (row.verdict, row.worst) == ("disagrees", "category 2")
 
 
-def test_where_nothing_can_be_foretold() -> None:
+def test_where_nothing_can_be_prior_summary() -> None:
     """A flat first state has no draws, and a program that goes on from its observations has no series of its own."""
     flat = dist.ImproperUniform(dist.constraints.real, (), ())
     assert rows(level, {"y": walk(), "start": flat}) == []
     assert rows(level, {"y": walk(), "own": True}) == []
+
+
+def test_a_scan_that_ignores_its_inputs_needs_no_numbers() -> None:
+    assert not needed(lambda y: jax.lax.scan(lambda x, y: (x + 1, x), 0.0, y)[1], jnp.arange(3.0))
+    assert needed(lambda y: jax.lax.scan(lambda x, y: (x + y, x), 0.0, y)[1], jnp.arange(3.0))
+    assert needed(lambda y: jnp.zeros(int(y.sum())), jnp.arange(3.0))  # it cannot be traced

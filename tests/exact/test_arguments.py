@@ -61,7 +61,9 @@ def test_digits_of_single_precision_and_values_inside_a_trace_pass() -> None:
 
 def test_results_print_short() -> None:
     found = finite.smooth(FiniteState(HALF, STAY, SEEN))
-    expected = r"SmoothedBeliefs: smoothed (2, 2), predicted (2, 2), filtered (2, 2), log_predictive (2,), log_evidence -"
+    expected = (
+        r"SmoothedBeliefs: smoothed (2, 2), predicted (2, 2), filtered (2, 2), log_predictive (2,), log_evidence -"
+    )
     assert repr(found).startswith(expected)
     system = read(nile.model, nile.data(), {"level_scale": 38.3, "observation_scale": 122.9}).system
     assert "filtered_covariance (100, 1, 1)" in repr(gaussian.filter(system))

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 from jax.extend.core import jaxpr_as_fun
+from jax.interpreters.partial_eval import dce_jaxpr
 
 
 def dependence(function: Callable, *arguments: Any) -> Any:
@@ -25,6 +26,18 @@ def taken_down(function: Callable, *arguments: Any) -> tuple[Callable, Any]:
         lambda *arguments: jax.tree.unflatten(treedef, run(*jax.tree.leaves(arguments))),
         jax.tree.unflatten(treedef, walk(closed.jaxpr, sources)),
     )
+
+
+def needed(function: Callable, *arguments: Any) -> bool:
+    """Does the function need any of these arrays?  Yes as well where it cannot be traced, for it asks for their numbers.
+
+    Unlike in `dependence`, an input of a scan that its step ignores is not needed.
+    """
+    try:
+        closed = jax.make_jaxpr(function)(*arguments)
+    except jax.errors.ConcretizationTypeError:
+        return True
+    return any(dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))[1])
 
 
 def walk(jaxpr: Any, sources: list[frozenset], cut: Mapping[Any, frozenset] = MappingProxyType({})) -> list[frozenset]:
