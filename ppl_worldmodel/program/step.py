@@ -196,6 +196,6 @@ def _run_along(scan: Scan, along: Values, after: list[Any], treedef: Any) -> Val
     def step(along: Values, inputs: Any) -> tuple[Values, Values]:
         carry = jax.tree.unflatten(treedef, [along.get(i, leaf) for i, leaf in enumerate(leaves)])
         new = jax.tree.leaves(run_step(scan.step, carry, inputs, {})[0])
-        return {i: jnp.asarray(new[i], leaves[i].dtype) for i in along}, along
+        return {i: jnp.broadcast_to(jnp.asarray(new[i], leaves[i].dtype), leaves[i].shape) for i in along}, along
 
     return lax.scan(step, along, scan.inputs, length=scan.length)[1]

@@ -81,8 +81,8 @@ def _dot_general(equation: Any, labels: list[Labels], values: list[Any]) -> Labe
     (left, m), (right, n) = sides
     shape = left.shape
     return join(
-        left.reshape(*shape, *(1,) * n),
-        right.reshape(*right.shape[: len(shape) - m], *(1,) * m, *right.shape[len(shape) - m :]),
+        np.reshape(left, (*shape, *(1,) * n)),
+        np.reshape(right, (*right.shape[: len(shape) - m], *(1,) * m, *right.shape[len(shape) - m :])),
     )
 
 
