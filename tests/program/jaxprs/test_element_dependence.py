@@ -38,6 +38,8 @@ FUNCTIONS: dict[str, tuple[Callable, bool]] = {  # the function, and whether it 
     "product with a matrix": (lambda x: x @ TABLE[:3], True),
     "product from the left": (lambda x: jnp.arange(4.0) @ x, False),
     "gram": (lambda x: x @ x.T, False),
+    "product of vectors": (lambda x: x[:, 0] @ x[:, 1] + x[:, 2], False),
+    "product of a row with itself": (lambda x: x[0] @ x[0], True),
     "batched product": (lambda x: jnp.einsum("ni,nij->nj", x, jnp.broadcast_to(TABLE[:3], (N, 3, 2)) * x[:, :, None]), True),
     "table": (lambda x: jnp.asarray(TABLE)[(x[:, 0] > 0).astype(int)], True),
     "table of rows": (lambda x: jnp.take_along_axis(x, (x[:, :1] > 0).astype(int), axis=1), True),
