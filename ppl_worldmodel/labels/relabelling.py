@@ -80,7 +80,7 @@ def _arrays(system: Any) -> tuple[Array, ...]:
 
 def permuted(
     parameters: Mapping[str, Any], axes: Mapping[str, tuple[int, ...]], order: Int[Any, " state"]
-) -> dict[str, Array]:
+) -> dict[str, Any]:
     """The parameters with the states in another order: the new state k is the old state order[k]."""
     found = {}
     for name, value in parameters.items():
@@ -98,7 +98,7 @@ def all_orders(number: int) -> Int[np.ndarray, "order state"]:
     return np.array(list(permutations(range(number))))
 
 
-def _choices(value: Array, number: int) -> list[tuple[int, ...]]:
+def _choices(value: np.ndarray, number: int) -> list[tuple[int, ...]]:
     """All sets of axes with as many entries as there are states."""
     fit = [axis for axis, size in enumerate(np.shape(value)) if size == number]
     return list(chain.from_iterable(combinations(fit, count) for count in range(len(fit) + 1)))
