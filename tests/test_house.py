@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -75,6 +76,12 @@ def test_no_two_files_import_each_other() -> None:
     # A package's own file only says what stands in it, and may be imported with each of its modules.
     graph = {name: {other for other in found if not name.startswith(f"{other}.")} for name, found in graph.items()}
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle
+
+
+def test_the_wheel_has_every_folder() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for path in tracked("ppl_worldmodel/*.py")}
+    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} <= set(listed)
 
 
 def test_exact_knows_no_numpyro() -> None:
