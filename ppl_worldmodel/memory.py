@@ -82,7 +82,7 @@ def at_most(number: int | None) -> Iterator[None]:
         _limit.reset(before)
 
 
-def told(name: str, size: Size, asked: int, prefixes: int = 0, *, of: str = "draws of each chain") -> str:
+def told(name: str, size: Size, asked: int, prefixes: int = 0, *, of: str) -> str:
     """A line on the memory that an engine will take, and on what was reduced to keep within the limits."""
     less = []
     if size.draws < asked:

@@ -53,7 +53,9 @@ def test_long_series_stay_within_the_limit(limit: int, entries: int) -> None:
         assert size.bytes <= limit
         assert (1 + size.prefixes) * size.draws * entries <= max(memory.WORK, 2 * memory.FEWEST * entries)
         if size.draws < 10_000:
-            assert f"{size.draws:,} of 10,000 draws of each chain" in memory.told("gibbs", size, 10_000, 5)
+            assert f"{size.draws:,} of 10,000 draws of each chain" in memory.told(
+                "gibbs", size, 10_000, 5, of="draws of each chain"
+            )
 
 
 def test_what_never_fits_is_refused() -> None:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 from ppl_worldmodel.infer.result_tree import STATES
+from ppl_worldmodel.program.coordinates import entry_names
 
 RHAT, RHAT_APART, ESS_PER_CHAIN, PARETO_K = 1.01, 1.05, 100, 0.7
 ROUNDING = 1e-13  # relative: a probability that is always 1 may be computed as a little less
@@ -88,7 +89,7 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
             columns["rhat"].append(np.ravel(np.where(finite, values.azstats.rhat().values, np.nan)))
             columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
             columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))
-        labels.extend(f"{name}{list(index) if index else ''}" for index in np.ndindex(*draws.shape[2:]))
+        labels.extend(entry_names({str(name): draws.values[0, 0]}))
     return xr.Dataset(
         {name: ("entry", np.concatenate(parts)) for name, parts in columns.items()}, coords={"entry": labels}
     )

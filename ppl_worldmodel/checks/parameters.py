@@ -9,6 +9,7 @@ import xarray as xr
 
 from ppl_worldmodel.checks.verdict import Finding, Verdict, joint_p, judge, two_sided_p
 from ppl_worldmodel.infer.result_tree import PARAMETERS
+from ppl_worldmodel.program.coordinates import entry_names
 
 CONSTANT = 1e-13  # relative: an entry that varies by less counts as constant
 
@@ -54,7 +55,7 @@ def findings(
             z.append(np.stack([shift / shift_error, widening / widening_error])[:, kept])
             distance.append((off / scale)[kept])
             error.append(np.where(scale > 0, np.hypot(shift_error, widening_error) / scale, np.inf)[kept])
-            every = entry_labels(name, mean.shape)
+            every = entry_names({name: mean})
             labels += [label for label, keep in zip(every, kept.ravel(), strict=True) if keep]
             constants += [label for label, keep in zip(every, kept.ravel(), strict=True) if not keep]
             ess.append(here[name].azstats.ess(method="mean").values[kept])
@@ -101,7 +102,3 @@ def _moments(draws: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     """Mean and standard deviation of each entry, and their Monte Carlo standard errors."""
     mean, sd = draws.mean(("chain", "draw")).values, draws.std(("chain", "draw"), ddof=1).values
     return mean, sd, draws.azstats.mcse(method="mean").values, draws.azstats.mcse(method="sd").values
-
-
-def entry_labels(name: str, shape: tuple[int, ...]) -> list[str]:
-    return [f"{name}{list(index) if index else ''}" for index in np.ndindex(*shape)]

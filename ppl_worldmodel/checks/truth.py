@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ppl_worldmodel.checks.parameters import constant, entry_labels, left_out
+from ppl_worldmodel.checks.parameters import constant, left_out
 from ppl_worldmodel.checks.verdict import ALPHA, Finding, Verdict, joint_p
 from ppl_worldmodel.infer.result_tree import PARAMETERS
+from ppl_worldmodel.program.coordinates import entry_names
 
 
 def findings(candidate: xr.DataTree, *, truth: Mapping[str, Any], converged: Verdict = "agrees") -> list[Finding]:
@@ -36,7 +37,7 @@ def findings(candidate: xr.DataTree, *, truth: Mapping[str, Any], converged: Ver
             kept = ~(still & (np.abs(mean - true) <= 1e-9 * (1.0 + np.abs(true))))
             quantiles.append(np.where(still & kept, 0.0, below)[kept])
             shifts.append(((mean - true) / np.where(still, 0.0, draws.std(axis=0)))[kept])
-            every = entry_labels(name, true.shape)
+            every = entry_names({name: true})
             labels += [label for label, keep in zip(every, kept.ravel(), strict=True) if keep]
             constants += [label for label, keep in zip(every, kept.ravel(), strict=True) if not keep]
     if not labels:

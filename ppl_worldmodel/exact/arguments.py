@@ -12,6 +12,7 @@ from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 
 # Rows of float32 programs and of files with few digits still sum to one.
 ROUNDING = 1e-5
+MODULES: dict[type, str] = {FiniteState: "finite", LinearGaussian: "gaussian"}
 
 
 def takes[Verb: Callable](family: type) -> Callable[[Verb], Verb]:
@@ -30,22 +31,17 @@ def takes[Verb: Callable](family: type) -> Callable[[Verb], Verb]:
 
 def check_system(system: Any, family: type, verb: str) -> None:
     """Raise DataError where `system` is not of the family, or, at concrete numbers, no distribution."""
-    module = "finite" if family is FiniteState else "gaussian"
     if isinstance(system, family):
         if isinstance(system, FiniteState):
             _check_distributions(system)
         return
-    if isinstance(system, FiniteState | LinearGaussian):
-        other = "gaussian" if module == "finite" else "finite"
-        raise DataError(
-            f"{module}.{verb} takes a {family.__name__}, given was a {type(system).__name__}: use {other}.{verb}, or "
-            f"exact.families.verbs(system).{verb}, which takes either"
-        )
-    given = f"a {type(system).__name__}"
+    module, given = MODULES[family], type(system)
     remedy = "read(model, data).system is one"
-    if hasattr(system, "system"):
+    if given in MODULES:
+        remedy = f"use {MODULES[given]}.{verb}, or exact.families.verbs(system).{verb}, which takes either"
+    elif hasattr(system, "system"):
         remedy = f"give its system, {module}.{verb}(reading.system)"
-    raise DataError(f"{module}.{verb} takes a {family.__name__}, given was {given}: {remedy}")
+    raise DataError(f"{module}.{verb} takes a {family.__name__}, given was a {given.__name__}: {remedy}")
 
 
 def _check_distributions(system: FiniteState) -> None:

@@ -41,18 +41,10 @@ class Budget(NamedTuple):
         """Of a number of draws or steps, how many to take."""
         return number // 10 if self.fast else number
 
-    def draws_of_states(
-        self,
-        name: str,
-        asked: int,
-        warmup: int,
-        few: int,
-        work: int = memory.NO_LIMIT,
-        *,
-        of: str = "draws of each chain",
-    ) -> memory.Size:
+    def draws_of_states(self, name: str, asked: int, warmup: int, few: int, work: int = memory.NO_LIMIT) -> memory.Size:
         """The draws, warm-up and prefixes that memory and patience have room for, and a line about them where they are many."""
-        return self._told(name, memory.of_states(self.entries, asked, warmup, few, work=work), asked, few, of)
+        found = memory.of_states(self.entries, asked, warmup, few, work=work)
+        return self._told(name, found, asked, few, "draws of each chain")
 
     def particles(self, name: str, asked: int) -> memory.Size:
         return self._told(name, memory.of_particles(self.entries, asked), asked, 0, "particles")
@@ -104,7 +96,7 @@ def engines() -> dict[str, EngineSpec]:
 
 
 def without_density(reading: Reading) -> str:
-    """Why the states of this program cannot be sampled from its density, or from draws of it: "" where they can."""
+    """Why the states of this program cannot be sampled from its density: "" where they can."""
     if reading.plan.diffuse:
         return "the first state has infinite variance, so that the program has no density to sample from: write ImproperUniform"
     return ""

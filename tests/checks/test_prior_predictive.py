@@ -63,8 +63,8 @@ def test_the_rank_is_uniform(cauchy: bool) -> None:
 
     p_values = []
     for _ in range(600):
-        foretold = _prior_summary(series(60))
-        observed, simulated = (_distance(series(number), foretold).max(axis=1) for number in (1, 99))
+        of_prior = _prior_summary(series(60))
+        observed, simulated = (_distance(series(number), of_prior).max(axis=1) for number in (1, 99))
         p_values.append(rank_p(float(observed[0]), simulated))
     assert stats.binomtest(int((np.array(p_values) <= 0.05).sum()), 600, 0.05).pvalue > 1e-3
     assert stats.kstest(p_values, "uniform").pvalue > 1e-3
@@ -93,7 +93,7 @@ def test_data_of_the_program() -> None:
     (row,) = rows(level, {"y": y})
     assert row.verdict == "agrees"
     assert 0.01 < row.p <= 1.0
-    # At given parameters the same observations are foretold more sharply.
+    # At given parameters the same observations are predicted more sharply.
     (sharp,) = rows(level, {"y": 3.0 * y}, {"scale": 0.001})
     assert sharp.reference == "parameters given"
     assert sharp.verdict == "disagrees"
@@ -108,7 +108,7 @@ def test_shares_of_categories() -> None:
     assert (row.verdict, row.worst) == ("disagrees", "category 2")
 
 
-def test_where_nothing_can_be_prior_summary() -> None:
+def test_where_nothing_can_be_predicted() -> None:
     """A flat first state has no draws, and a program that goes on from its observations has no series of its own."""
     flat = dist.ImproperUniform(dist.constraints.real, (), ())
     assert rows(level, {"y": walk(), "start": flat}) == []
