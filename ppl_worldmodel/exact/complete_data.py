@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from ppl_worldmodel.exact import finite, gaussian, kalman
 from ppl_worldmodel.exact.kalman import Belief
+from ppl_worldmodel.exact.simulated_path import root
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
 
 
@@ -84,7 +85,7 @@ def _gaussian_start(system: LinearGaussian, states: Array, key: Array) -> Array:
     A, b, Q = (matrices[0] for matrices in _each(system, "AbQ"))
     prior = Belief(system.initial_mean, system.initial_covariance)
     mean, covariance, _ = kalman.correct(prior, states[0], A, b, Q)
-    return mean + gaussian.root(covariance) @ jax.random.normal(key, mean.shape)
+    return mean + root(covariance) @ jax.random.normal(key, mean.shape)
 
 
 def _finite(system: FiniteState, path: Path) -> Array:

@@ -1,13 +1,15 @@
 """Exact inference in hidden Markov models: forward filter, forward-backward smoother, Viterbi path, draws of paths (FFBS).
 
-Everything runs in logarithms, with a scale of its own for each target state. A transition of 1e-300 stays possible, a zero stays
-impossible, and no belief underflows, however long the series is. An impossible observation has log predictive -inf. It cannot be
-conditioned on, so the belief at that step stays as predicted (`first_impossible` returns the step).
+The recursions run in probabilities (`probability_recursion`) where that provably loses nothing, else in logarithms
+(`log_recursion`): a transition of 1e-300 stays possible, a zero stays impossible, and no belief underflows, however long the series
+is. An impossible observation has log predictive -inf. It cannot be conditioned on, so the belief at that step stays as predicted
+(`first_impossible` returns the step).
 
 Source: Rabiner (1989), Proc. IEEE 77; Cappe, Moulines & Ryden (2005), Inference in Hidden Markov Models, ch. 3; for paths,
 Fruhwirth-Schnatter (1994), J. Time Series Analysis 15.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +19,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ppl_worldmodel.exact import finite_evidence, log_recursion, probability_recursion
 from ppl_worldmodel.exact.arguments import takes
+from ppl_worldmodel.exact.log_recursion import log, moves, pair
+from ppl_worldmodel.exact.probability_recursion import whole_batch
 from ppl_worldmodel.exact.sequences import each_sequence
 from ppl_worldmodel.exact.shapes import shapes
 from ppl_worldmodel.exact.system import FiniteState
@@ -75,8 +80,8 @@ def correct(belief: Float[Array, " state"], likelihood: Float[Array, " state"]) 
 @each_sequence
 def filter(system: FiniteState) -> Beliefs:
     """p(s_t | y_1:t) for every t, with the predicted beliefs and the evidence. One forward pass, O(T K^2)."""
-    log_predicted, log_filtered, log_predictive = _forward(system)
-    return Beliefs(jnp.exp(log_predicted), jnp.exp(log_filtered), log_predictive, log_predictive.sum())
+    predicted, filtered, log_predictive = _forward(system)
+    return Beliefs(predicted, filtered, log_predictive, log_predictive.sum())
 
 
 @takes(FiniteState)
@@ -84,7 +89,22 @@ def filter(system: FiniteState) -> Beliefs:
 @each_sequence
 def evidence(system: FiniteState) -> Float[Array, " time"]:
     """log p(y_t | y_1:t-1) for every t; the sum is the log evidence. -inf at an impossible observation."""
-    return _forward(system)[2]
+
+    def in_logarithms() -> Array:
+        return log_recursion.forward(system)[2]
+
+    if not probability_recursion.used(system):
+        return in_logarithms()
+    found = probability_recursion.forward(system, filtered=False)
+    return _unless(found.safe, lambda: found.log_predictive, in_logarithms)
+
+
+@takes(FiniteState)
+@jax.jit
+@each_sequence
+def log_evidence(system: FiniteState) -> Float[Array, ""]:
+    """log p(y_1:T), the sum of `evidence`, with a gradient by one forward and one backward pass, O(T K) memory."""
+    return finite_evidence.log_evidence(system)
 
 
 def first_impossible(log_predictive: Float[Array | np.ndarray, " time"]) -> int | None:
@@ -98,11 +118,23 @@ def first_impossible(log_predictive: Float[Array | np.ndarray, " time"]) -> int 
 @each_sequence
 def smooth(system: FiniteState) -> SmoothedBeliefs:
     """p(s_t | y_1:T) for every t. One forward and one backward pass, O(T K^2)."""
-    log_predicted, log_filtered, log_predictive = _forward(system)
-    smoothed = jax.nn.softmax(log_filtered + _backward(system, log_predictive), axis=-1)
-    return SmoothedBeliefs(
-        smoothed, jnp.exp(log_predicted), jnp.exp(log_filtered), log_predictive, log_predictive.sum()
-    )
+
+    def in_logarithms() -> SmoothedBeliefs:
+        log_predicted, log_filtered, log_predictive = log_recursion.forward(system)
+        smoothed = jax.nn.softmax(log_filtered + log_recursion.backward(system, log_predictive), axis=-1)
+        predicted, filtered = jnp.exp(log_predicted), jnp.exp(log_filtered)
+        return SmoothedBeliefs(smoothed, predicted, filtered, log_predictive, log_predictive.sum())
+
+    if not probability_recursion.used(system):
+        return in_logarithms()
+    found = probability_recursion.forward(system, predicted=True)
+    back = probability_recursion.backward(system, found)
+
+    def in_probabilities() -> SmoothedBeliefs:
+        log_predictive = found.log_predictive
+        return SmoothedBeliefs(back.smoothed, found.predicted, found.filtered, log_predictive, log_predictive.sum())
+
+    return _unless(back.safe, in_probabilities, in_logarithms)
 
 
 @takes(FiniteState)
@@ -110,11 +142,15 @@ def smooth(system: FiniteState) -> SmoothedBeliefs:
 @each_sequence
 def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
     """p(s_t = i, s_t+1 = j | y_1:T) for t = 1 ... T-1; the last two axes sum to one."""
-    _, log_filtered, log_predictive = _forward(system)
-    ahead = _backward(system, log_predictive)
-    log_weight = log(_between(system)) + _pair_likelihood(system, log_predictive) + ahead[1:, None, :]
-    log_joint = log_filtered[:-1, :, None] + log_weight
-    return jax.nn.softmax(log_joint.reshape(*log_joint.shape[:1], -1), axis=-1).reshape(log_joint.shape)
+    _, log_filtered, log_predictive = log_recursion.forward(system)
+    ahead = log_recursion.backward(system, log_predictive)
+
+    def joint(log_belief, move, log_ahead):
+        transition, log_likelihood = pair(system, move)
+        return jax.nn.softmax((log_belief[:, None] + log(transition) + log_likelihood + log_ahead).ravel())
+
+    found = jax.vmap(joint)(log_filtered[:-1], moves(system, log_predictive), ahead[1:])
+    return found.reshape(-1, system.num_states, system.num_states)
 
 
 @takes(FiniteState)
@@ -122,19 +158,20 @@ def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
 @each_sequence
 def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, "draw time"]:
     """Draws of s_1:T from p(s_1:T | y_1:T), by forward filtering and backward sampling."""
-    _, log_filtered, log_predictive = _forward(system)
+    log_filtered, log_predictive = _log_filtered(system)
     key_last, key_back = jax.random.split(key)
     last = jax.random.categorical(key_last, log_filtered[-1], shape=(num_paths,))
-    log_move = log(_between(system)) + _pair_likelihood(system, log_predictive)
 
     def back(following, inputs):
-        log_belief, log_step, key = inputs
-        logits = log_belief + log_step[:, following].T
+        log_belief, move, key = inputs
+        transition, log_likelihood = pair(system, move)
+        logits = log_belief + (log(transition) + log_likelihood)[:, following].T
         state = jax.random.categorical(key, logits, axis=-1)
         return state, state
 
-    keys = jax.random.split(key_back, log_move.shape[0])
-    _, earlier = lax.scan(back, last, (log_filtered[:-1], log_move, keys), reverse=True)
+    steps = moves(system, log_predictive)
+    keys = jax.random.split(key_back, log_filtered.shape[0] - 1)
+    _, earlier = lax.scan(back, last, (log_filtered[:-1], steps, keys), reverse=True)
     return jnp.concatenate([earlier, last[None]], axis=0).T
 
 
@@ -143,18 +180,48 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
 @each_sequence
 def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
     """argmax over s_1:T of p(s_1:T | y_1:T) (Viterbi). The path is jointly most likely; its single states need not be."""
-    log_predictive = _forward(system)[2]
-    log_move = log(_between(system)) + _pair_likelihood(system, log_predictive)
-    log_first = _first(system, log_predictive)
+    log_predictive = evidence(system)
 
-    def ahead(best, log_step):
-        through = best[:, None] + log_step
+    def ahead(best, move):
+        transition, log_likelihood = pair(system, move)
+        through = best[:, None] + log(transition) + log_likelihood
         return through.max(axis=0), through.argmax(axis=0)
 
-    best, origins = lax.scan(ahead, log_first, log_move)
+    best, origins = lax.scan(ahead, log_recursion.first(system, log_predictive), moves(system, log_predictive))
     last = best.argmax()
     _, earlier = lax.scan(lambda state, origin: (origin[state], origin[state]), last, origins, reverse=True)
     return jnp.concatenate([earlier, last[None]])
+
+
+def _forward(system: FiniteState) -> tuple[Array, Array, Array]:
+    """Predicted and filtered beliefs, (time, state), and log predictive, (time,)."""
+
+    def in_logarithms() -> tuple[Array, Array, Array]:
+        log_predicted, log_filtered, log_predictive = log_recursion.forward(system)
+        return jnp.exp(log_predicted), jnp.exp(log_filtered), log_predictive
+
+    if not probability_recursion.used(system):
+        return in_logarithms()
+    found = probability_recursion.forward(system, predicted=True)
+    return _unless(found.safe, lambda: (found.predicted, found.filtered, found.log_predictive), in_logarithms)
+
+
+def _log_filtered(system: FiniteState) -> tuple[Array, Array]:
+    """log p(s_t | y_1:t), (time, state), and log predictive, (time,)."""
+
+    def in_logarithms() -> tuple[Array, Array]:
+        _, log_filtered, log_predictive = log_recursion.forward(system)
+        return log_filtered, log_predictive
+
+    if not probability_recursion.used(system):
+        return in_logarithms()
+    found = probability_recursion.forward(system)
+    return _unless(found.safe, lambda: (log(found.filtered), found.log_predictive), in_logarithms)
+
+
+def _unless[Result](safe: Array, quick: Callable[[], Result], careful: Callable[[], Result]) -> Result:
+    """`quick()` where it is safe, for a whole batch at once, else `careful()`, which keeps nothing for a gradient."""
+    return lax.cond(whole_batch(safe), quick, jax.checkpoint(careful))
 
 
 def settled(system: FiniteState, question: str = "evidence") -> FiniteState:
@@ -165,93 +232,3 @@ def settled(system: FiniteState, question: str = "evidence") -> FiniteState:
 def keeps_digits(system: FiniteState) -> bool:
     """Does the log evidence keep six digits?  Always."""
     return True
-
-
-def log(probability: Array) -> Array:
-    """The logarithm; of zero -inf, with gradient zero."""
-    possible = probability > 0
-    return jnp.where(possible, jnp.log(jnp.where(possible, probability, 1.0)), -jnp.inf)
-
-
-def _log_sum(terms: Array) -> Array:
-    """log sum exp over the last axis; -inf, with gradient zero, where every term is -inf."""
-    top = lax.stop_gradient(terms.max(axis=-1))
-    top = jnp.where(jnp.isfinite(top), top, 0.0)
-    total = jnp.exp(terms - top[..., None]).sum(axis=-1)
-    return log(total) + top
-
-
-def _move(log_belief: Array, transition: Array, log_pair: Array | float = 0.0) -> Array:
-    """log sum_s exp(log_belief[s] + log_pair[s, s']) T[s, s'], each target scaled by its own largest term.
-
-    T enters linearly, so that the gradient at a transition of exactly zero is the true one, if another source reaches the
-    target. If none does, log 0 has no derivative and the gradient is zero.
-    """
-    log_from = log_belief[:, None] + log_pair
-    top = lax.stop_gradient(jnp.where(transition > 0, log_from, -jnp.inf).max(axis=0))
-    top = jnp.where(jnp.isfinite(top), top, 0.0)
-    # Only sources with T = 0 can lie above `top`; the bound keeps their (zero) term from becoming inf * 0.
-    total = (jnp.exp(jnp.minimum(log_from - top, 600.0)) * transition).sum(axis=0)
-    return log(total) + top
-
-
-def _forward(system: FiniteState) -> tuple[Array, Array, Array]:
-    """log predicted, log filtered (time, state) and log predictive (time,)."""
-    order, varying = system.structure.order, "transition" in system.structure.varying
-
-    def step(log_belief, inputs):
-        transition, log_likelihood = inputs if varying else (system.transition, inputs)
-        predicted = log_belief if order == "emission first" else _move(log_belief, transition)
-        pair = order == "both states"
-        joint = _move(log_belief, transition, log_likelihood) if pair else predicted + log_likelihood
-        log_predictive = _log_sum(joint)
-        possible = jnp.isfinite(log_predictive)
-        filtered = jnp.where(possible, joint - jnp.where(possible, log_predictive, 0.0), predicted)
-        carried = _move(filtered, transition) if order == "emission first" else filtered
-        return carried, (predicted, filtered, log_predictive)
-
-    inputs = (system.transition, system.log_likelihood) if varying else system.log_likelihood
-    return lax.scan(step, log(system.initial), inputs)[1]
-
-
-def _backward(system: FiniteState, log_predictive: Array) -> Array:
-    """log p(y_t+1:T | s_t) - log p(y_t+1:T | y_1:t), (time, state)."""
-    scale = jnp.where(jnp.isfinite(log_predictive), log_predictive, 0.0)[1:]
-    log_pair = _pair_likelihood(system, log_predictive)
-
-    def step(ahead, inputs):
-        transition, log_pair, scale = inputs
-        ahead = _move(ahead, transition.T, log_pair.T) - scale
-        return ahead, ahead
-
-    last = jnp.zeros_like(system.initial)
-    _, earlier = lax.scan(step, last, (_between(system), log_pair, scale), reverse=True)
-    return jnp.concatenate([earlier, last[None]], axis=0)
-
-
-def _between(system: FiniteState) -> Array:
-    """The transition from the state of observation t to that of t + 1, (time - 1, state, state)."""
-    if "transition" in system.structure.varying:
-        return system.transition[:-1] if system.structure.order == "emission first" else system.transition[1:]
-    steps, states = system.log_likelihood.shape[0], system.initial.shape[-1]
-    return jnp.broadcast_to(system.transition, (steps - 1, states, states))
-
-
-def _pair_likelihood(system: FiniteState, log_predictive: Array) -> Array:
-    """log p(y_t+1 | s_t, s_t+1), (time - 1, state, state); zero where the observation is impossible and hence left out."""
-    log_likelihood = system.log_likelihood[1:]
-    if system.structure.order != "both states":
-        states = system.initial.shape[-1]
-        log_likelihood = jnp.broadcast_to(log_likelihood[:, None, :], (log_likelihood.shape[0], states, states))
-    return jnp.where(jnp.isfinite(log_predictive)[1:, None, None], log_likelihood, 0.0)
-
-
-def _first(system: FiniteState, log_predictive: Array) -> Array:
-    """log p(s_1, y_1), (state,); log p(s_1) where y_1 is impossible and hence left out."""
-    transition = system.transition[0] if "transition" in system.structure.varying else system.transition
-    log_initial, log_likelihood = log(system.initial), system.log_likelihood[0]
-    log_likelihood = jnp.where(jnp.isfinite(log_predictive[0]), log_likelihood, 0.0)
-    if system.structure.order == "both states":
-        return _move(log_initial, transition, log_likelihood)
-    predicted = log_initial if system.structure.order == "emission first" else _move(log_initial, transition)
-    return predicted + log_likelihood

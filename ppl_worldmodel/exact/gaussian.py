@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from ppl_worldmodel.exact import diffuse, kalman, square_root
@@ -35,6 +34,7 @@ from ppl_worldmodel.exact.digits import (
 from ppl_worldmodel.exact.kalman import Belief, Corrected, Smoothed, predict
 from ppl_worldmodel.exact.sequences import each_sequence
 from ppl_worldmodel.exact.shapes import shapes
+from ppl_worldmodel.exact.simulated_path import simulated_path
 from ppl_worldmodel.exact.system import LinearGaussian, Structure
 
 Question = Literal["evidence", "filter", "smooth"]
@@ -47,6 +47,7 @@ __all__ = [
     "correct",
     "evidence",
     "filter",
+    "log_evidence",
     "pairwise",
     "predict",
     "sample_paths",
@@ -134,6 +135,11 @@ def evidence(system: LinearGaussian) -> Float[Array, "*sequence time"]:
     Raises DigitsLost, with the time step, where fewer than six decimal digits would be left of the sum.
     """
     return _pass(system, "evidence").corrected.log_predictive
+
+
+def log_evidence(system: LinearGaussian) -> Float[Array, "*sequence"]:
+    """log p(y_1:T), the sum of `evidence`."""
+    return evidence(system).sum(axis=-1)
 
 
 @takes(LinearGaussian)
@@ -320,31 +326,9 @@ def _sample_paths(system: LinearGaussian, key: Array, num_paths: int) -> Array:
 
     def one(key: Array, mean: Array) -> Array:
         of_start = known._replace(initial_mean=mean)
-        states, observations = _simulate(of_start, key)
+        states, observations = simulated_path(of_start, key)
         observations = jnp.where(jnp.isnan(system.observations), jnp.nan, observations)
         simulated = past(of_start._replace(observations=observations))
         return past(of_start) + states - simulated
 
     return jax.vmap(one)(jax.random.split(key, num_paths), start)
-
-
-def _simulate(system: LinearGaussian, key: Array) -> tuple[Array, Array]:
-    """One path of states and observations simulated from the model, not given the data."""
-    first, (A, b, Q, C, d, R) = kalman.onward(system)
-    key_first, key_states, key_observations = jax.random.split(key, 3)
-    noise = jax.random.normal(key_states, (A.shape[0], A.shape[-1]))
-    start = first.mean + root(first.covariance) @ jax.random.normal(key_first, first.mean.shape)
-
-    def step(state, inputs):
-        A, b, root, noise = inputs
-        return A @ state + b + root @ noise, state
-
-    _, states = lax.scan(step, start, (A, b, root(Q), noise))
-    errors = jnp.einsum("tij,tj->ti", root(R), jax.random.normal(key_observations, (A.shape[0], R.shape[-1])))
-    return states, jnp.einsum("tij,tj->ti", C, states) + d + errors
-
-
-def root(covariance: Array) -> Array:
-    """A matrix with L L' = covariance, also where the covariance is singular."""
-    values, vectors = jnp.linalg.eigh(covariance)
-    return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 Order = Literal["transition first", "emission first", "both states"]
 Form = Literal["covariance", "square root"]
+Recursion = Literal["by size", "probabilities", "logarithms"]
 
 
 @jax.tree_util.register_static
@@ -31,6 +32,8 @@ class Structure:
     extra    how many of a Gaussian state's last coordinates are there only because an observation depends on them.
     form     how a Gaussian belief is carried inside a trace of JAX: by its covariance, or, where that would lose digits, by a
              square root of it in double-double arithmetic (several times slower). With concrete numbers the functions choose.
+    recursion  how a finite belief is carried: in "probabilities", with logarithms where those would lose digits; in "logarithms"
+             only; or "by size": the first for large systems, the second for small ones, where compiling both would not pay.
     about    lines (label, text) for people, printed by the system's repr; no part of what JAX compiles for.
     """
 
@@ -44,6 +47,7 @@ class Structure:
     labels: tuple[tuple[float | int, ...], ...] = ()
     extra: int = 0
     form: Form = "covariance"
+    recursion: Recursion = "by size"
     about: tuple[tuple[str, str], ...] = field(
         default=(), compare=False
     )  # text: systems that differ in it compile once

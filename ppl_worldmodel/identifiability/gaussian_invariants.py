@@ -64,7 +64,7 @@ def invariants(system: LinearGaussian, *, horizon: int = 20, num_frequencies: in
     Quantities that need a matrix that varies in time are left out; `undefined` says why. The modes of a state's `extra`
     coordinates, which only repeat parts of it, are zero.
     """
-    found, varying = {"log_evidence": gaussian.evidence(system).sum()}, system.structure.varying
+    found, varying = {"log_evidence": gaussian.log_evidence(system).sum()}, system.structure.varying
     if "A" not in varying:
         found |= _of_motion(system.A)
     if not varying & set("AQCR"):

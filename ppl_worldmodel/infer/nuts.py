@@ -19,7 +19,7 @@ from ppl_worldmodel.infer.initial_values import densest_of_prior
 from ppl_worldmodel.infer.prefixes import prefix_lengths, with_prefixes
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.program.arguments import random_key
-from ppl_worldmodel.program.marginalize import marginal
+from ppl_worldmodel.program.marginalize import marginal_density
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
 from ppl_worldmodel.program.unread import taken_apart
@@ -66,7 +66,7 @@ def nuts(
 
     def learn(reading: Reading, key: jax.Array) -> xr.DataTree:
         started = time.perf_counter()
-        program = marginal(reading)
+        program = marginal_density(reading)
         mcmc = sampler(program)
         start = None
         if init == "prior":
@@ -161,7 +161,7 @@ def nuts_chain(reading: Reading, lengths: Lengths) -> Callable[[Mapping[str, Any
     def sample(data: Mapping[str, Any], key: Array) -> Draws:
         here, (key_chain, key_paths) = reading.on(data), jax.random.split(key)
         mcmc = MCMC(
-            NUTS(marginal(here), init_strategy=init_to_sample),
+            NUTS(marginal_density(here), init_strategy=init_to_sample),
             num_warmup=lengths.num_warmup,
             num_samples=lengths.num_samples,
             progress_bar=False,

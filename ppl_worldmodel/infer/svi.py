@@ -27,7 +27,7 @@ from ppl_worldmodel.infer.engine_spec import EngineSpec, without_draws
 from ppl_worldmodel.infer.psis import psis
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.program.arguments import random_key
-from ppl_worldmodel.program.marginalize import marginal
+from ppl_worldmodel.program.marginalize import marginal_density
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.replay import replay_draws
 from ppl_worldmodel.program.sites import bare
@@ -57,7 +57,7 @@ def svi(
         key = random_key(key)
         parameters = reading.values
         if parameters is None:
-            program = marginal(reading)
+            program = marginal_density(reading)
         elif reading.exact.num_states is not None:
             raise NotExactlySolvable(f"svi cannot fit the discrete state '{reading.structure.states[0]}'", "gibbs")
         else:

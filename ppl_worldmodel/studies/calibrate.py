@@ -25,7 +25,7 @@ from ppl_worldmodel.program.reading import Reading, read
 from ppl_worldmodel.program.replay import replay
 from ppl_worldmodel.program.simulate import as_data, simulate
 from ppl_worldmodel.program.site_names import with_dotted_sites
-from ppl_worldmodel.program.system import log_predictive
+from ppl_worldmodel.program.system import log_evidence
 from ppl_worldmodel.provenance import provenance
 
 BATCH = 5_000_000  # numbers of all draws of the states of so many data sets: more would be a long silence
@@ -159,7 +159,7 @@ def quantities(reading: Reading, parameters: Mapping[str, Array], states: Array)
         found[f"state[{t}]"] = (series[t] if series.ndim == 1 else series[t, 0]).astype(float)
     each = states if system.num_states is None else states == 0
     found["mean state" if system.num_states is None else "time in state 0"] = each.astype(float).mean()
-    found["log likelihood"] = log_predictive(system).sum()
+    found["log likelihood"] = log_evidence(system).sum()
     return found
 
 
