@@ -47,14 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, *, of_process: bool = False) -> int:
     """Run the command; every exception becomes a message and an exit status."""
+    from ppl_worldmodel.cli import compilation_cache
     from ppl_worldmodel.cli.notices import told_once
     from ppl_worldmodel.cli.supervisor import INTERRUPTED, LEFT
     from ppl_worldmodel.failure import told
     from ppl_worldmodel.terminal import only_results
 
     models = [getattr(options, "model", ""), *(text.split(":")[0] for text in getattr(options, "models", ()))]
+    cache = compilation_cache.keep() if of_process else None
     try:
-        with only_results(of_process=of_process), told_once(models):
+        with only_results(of_process=of_process), told_once(models), compilation_cache.emptied_if_broken(cache):
             return options.run(options)
     except KeyboardInterrupt:
         print(f"worldmodel: interrupted; {LEFT}", file=sys.stderr)

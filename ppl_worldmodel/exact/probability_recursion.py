@@ -38,7 +38,10 @@ FUSED = 4  # up to so many states a product with the matrix is a sum that XLA fu
 
 
 class Forward(NamedTuple):
-    """predicted p(s_t | y_1:t-1) and filtered p(s_t | y_1:t), empty if not asked for; sums c_t; log_scale max l_t; safe: none lost"""
+    """predicted p(s_t | y_1:t-1) and filtered p(s_t | y_1:t), empty if not asked for; sums c_t; log_scale max l_t.
+
+    safe: was nothing lost?
+    """
 
     predicted: Float[Array, "*time_state"]
     filtered: Float[Array, "*time_state"]

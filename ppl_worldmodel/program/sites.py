@@ -212,6 +212,13 @@ def _described(returned: Any) -> str:
     return f"{len(returned)} things" if several else f"one thing, {type(returned).__name__}"
 
 
+def _is_whole(length: Any) -> bool:
+    try:
+        return not np.ndim(length) and float(length).is_integer()
+    except (TypeError, ValueError):
+        return False
+
+
 def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
     return len(shape) <= len(into) and all(n in (1, m) for n, m in zip(shape[::-1], into[::-1], strict=False))
 
@@ -231,7 +238,7 @@ def scan_of(msg: dict) -> Scan:
         raise DataError(f"the argument `reverse` of scan is a {type(reverse).__name__}: expected True or False")
     if reverse:
         raise NotExactlySolvable("the scan runs backwards (reverse=True), which cannot be read: scan forwards")
-    if length is not None and (np.ndim(length) or not float(length).is_integer()):
+    if length is not None and not _is_whole(length):
         raise DataError(f"the argument `length` of scan is {repr(length)[:60]}: expected a whole number of steps")
     if length is None:
         length = next((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(inputs) if jnp.shape(leaf)), None)

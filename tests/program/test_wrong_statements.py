@@ -84,6 +84,10 @@ WRONG = {
         of(walk, length=np.array([3, 3])),
         r"argument `length` of scan is array\(\[3, 3\]\): expected a whole number",
     ),
+    "a module as the length": (
+        of(walk, length=np),
+        r"argument `length` of scan is <module 'numpy'.*: expected a whole number of steps",
+    ),
     "an endless length": (
         of(walk, length=np.inf),
         r"argument `length` of scan is inf: expected a whole number of steps",
