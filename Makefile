@@ -40,6 +40,7 @@ lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: $(STAMP) ## measure: speed side by side, ratios
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,referees]'
 	@for script in analyses/benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
 
 rates: $(STAMP) ## measure: error rates of the verdicts (an hour)

@@ -22,10 +22,10 @@ from jaxtyping import Array, Float, Int
 from ppl_worldmodel.exact import finite_evidence, log_recursion, probability_recursion
 from ppl_worldmodel.exact.arguments import takes
 from ppl_worldmodel.exact.log_recursion import log, moves, pair
-from ppl_worldmodel.exact.probability_recursion import whole_batch
 from ppl_worldmodel.exact.sequences import each_sequence
 from ppl_worldmodel.exact.shapes import shapes
 from ppl_worldmodel.exact.system import FiniteState
+from ppl_worldmodel.exact.whole_batch import whole_batch
 
 ALGORITHM = "forward and backward recursion"
 

@@ -17,8 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ppl_worldmodel.exact import log_recursion, probability_recursion
-from ppl_worldmodel.exact.probability_recursion import backward, forward, whole_batch
+from ppl_worldmodel.exact.probability_recursion import backward, forward
 from ppl_worldmodel.exact.system import FiniteState
+from ppl_worldmodel.exact.whole_batch import whole_batch
 
 Gradient = tuple[Array, Array, Array]
 WITH_RESPECT_TO = ("initial", "transition", "log_likelihood")

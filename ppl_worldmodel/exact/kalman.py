@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ppl_worldmodel.exact.covariance_inverse import invert, pseudo_inverse
+from ppl_worldmodel.exact.small_product import product
 from ppl_worldmodel.exact.system import LinearGaussian
 
 
@@ -42,7 +43,7 @@ def predict(
     belief: Belief, A: Float[Array, "dim_x dim_x"], b: Float[Array, " dim_x"], Q: Float[Array, "dim_x dim_x"]
 ) -> Belief:
     """N(A m + b, A P A' + Q): the belief before the next observation, one step, online."""
-    return Belief(A @ belief.mean + b, A @ belief.covariance @ A.T + Q)
+    return Belief(product(A, belief.mean) + b, product(A, belief.covariance, A.T) + Q)
 
 
 def symmetric(matrix: Array) -> Array:
@@ -54,8 +55,8 @@ def surprise(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -
     observed = ~jnp.isnan(observation)
     C = jnp.where(observed[:, None], C, 0.0)
     R = jnp.where(observed[:, None] & observed[None, :], R, jnp.eye(R.shape[-1]))
-    innovation = jnp.where(observed, jnp.where(observed, observation, 0.0) - C @ belief.mean - d, 0.0)
-    return innovation, C @ belief.covariance @ C.T + R, C, R
+    innovation = jnp.where(observed, jnp.where(observed, observation, 0.0) - product(C, belief.mean) - d, 0.0)
+    return innovation, product(C, belief.covariance, C.T) + R, C, R
 
 
 def correct(belief: Belief, observation: Array, C: Array, d: Array, R: Array) -> Corrected:
@@ -63,13 +64,13 @@ def correct(belief: Belief, observation: Array, C: Array, d: Array, R: Array) ->
     observed = ~jnp.isnan(observation)
     innovation, S, C, R = surprise(belief, observation, C, d, R)
     precision, log_determinant = invert(S)
-    weighted = precision @ innovation
-    gain = belief.covariance @ C.T @ precision
-    keep = jnp.eye(belief.mean.shape[-1]) - gain @ C
+    weighted = product(precision, innovation)
+    gain = product(belief.covariance, C.T, precision)
+    keep = jnp.eye(belief.mean.shape[-1]) - product(gain, C)
     # A missing component's unit variance must not count as noise: its column of the gain is zero.
-    covariance = symmetric(keep @ belief.covariance @ keep.T + gain @ R @ gain.T)
-    log_predictive = -0.5 * (innovation @ weighted + log_determinant + observed.sum() * jnp.log(2 * jnp.pi))
-    return Corrected(belief.mean + gain @ innovation, covariance, log_predictive)
+    covariance = symmetric(product(keep, belief.covariance, keep.T) + product(gain, R, gain.T))
+    log_predictive = -0.5 * ((innovation * weighted).sum() + log_determinant + observed.sum() * jnp.log(2 * jnp.pi))
+    return Corrected(belief.mean + product(gain, innovation), covariance, log_predictive)
 
 
 def onward(system: LinearGaussian) -> tuple[Belief, tuple[Array, ...]]:
@@ -115,15 +116,14 @@ def backward(system: LinearGaussian, predicted: Belief, corrected: Corrected) ->
     """
     A, _, Q, *_ = (series[:-1] for series in onward(system)[1])
     filtered_mean, filtered = corrected.mean[:-1], corrected.covariance[:-1]
-    across = filtered @ jnp.swapaxes(A, -1, -2)
-    gain = across @ pseudo_inverse(predicted.covariance[1:])
-    keep = jnp.eye(A.shape[-1]) - gain @ A
-    own = keep @ filtered @ jnp.swapaxes(keep, -1, -2) + gain @ Q @ jnp.swapaxes(gain, -1, -2)
+    gain = product(filtered, jnp.swapaxes(A, -1, -2), pseudo_inverse(predicted.covariance[1:]))
+    keep = jnp.eye(A.shape[-1]) - product(gain, A)
+    own = product(keep, filtered, jnp.swapaxes(keep, -1, -2)) + product(gain, Q, jnp.swapaxes(gain, -1, -2))
 
     def step(following, inputs):
         gain, own, mean, mean_ahead = inputs
-        mean = mean + gain @ (following.mean - mean_ahead)
-        belief = Belief(mean, symmetric(own + gain @ following.covariance @ gain.T))
+        mean = mean + product(gain, following.mean - mean_ahead)
+        belief = Belief(mean, symmetric(own + product(gain, following.covariance, gain.T)))
         return belief, belief
 
     last = Belief(corrected.mean[-1], corrected.covariance[-1])

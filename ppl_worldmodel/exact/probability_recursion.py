@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float
 
 from ppl_worldmodel.exact.log_recursion import log
 from ppl_worldmodel.exact.system import FiniteState
+from ppl_worldmodel.exact.whole_batch import whole_batch
 
 LEAST_SUM, LEAST_DENSE_MOVE, LEAST_MOVE, LEAST_LIKELIHOOD, LARGEST = 1e-150, 1e-100, 1e-50, 1e-100, 1e150
 VECTORISED = (
@@ -139,22 +139,6 @@ def backward(system: FiniteState, found: Forward, pairs: bool = False) -> Backwa
         total, each = (total + first, each) if together else (total, jnp.concatenate([first[None], each[:-1]]))
     safe = found.safe & _kept(system, steps.top, jnp.ones(()), least.min(), most.max())
     return Backward(smoothed, b, total if together else each, safe)
-
-
-def whole_batch(condition: Bool[Array, ""]) -> Bool[Array, ""]:
-    """The condition, for all entries of a batch at once under `jax.vmap`: `lax.cond` on it then stays one branch, and runs one."""
-    return _all(lax.stop_gradient(condition))
-
-
-@custom_vmap
-def _all(condition: Array) -> Array:
-    return condition
-
-
-@_all.def_vmap
-def _all_of_batch(size: int, batched: list[bool], condition: Array) -> tuple[Array, bool]:
-    del size, batched
-    return _all(condition.all(axis=0)), False
 
 
 def _steps(system: FiniteState) -> _Step:
