@@ -6,6 +6,8 @@ takes the posterior mean of the log density for its centre, which has no meaning
 out one term but learns from the FUTURE of that term: it measures how well a gap is filled in, not how well the next step is
 predicted.
 
+The terms of LOO are smoothed by ArviZ (`infer.psis`); its `loo` asks for a tree, and here there are arrays at hand.
+
 Source: Akaike (1974), IEEE Trans. Automatic Control 19; Schwarz (1978), Annals of Statistics 6; Spiegelhalter et al. (2002), J.
 Royal Statistical Society B 64, with the variance form of Gelman, Hwang & Vehtari (2014), Statistics and Computing 24, equation 10;
 Vehtari, Gelman & Gabry (2017), Statistics and Computing 27.

@@ -30,7 +30,7 @@ from ppl_worldmodel.exact.whole_batch import whole_batch
 
 LEAST_SUM, LEAST_DENSE_MOVE, LEAST_MOVE, LEAST_LIKELIHOOD, LARGEST = 1e-150, 1e-100, 1e-50, 1e-100, 1e150
 VECTORISED = (
-    16  # up to so many states exp is taken of the whole series at once; above, the array would not stay in the cache
+    16  # up to so many states exp is taken of the whole series at once; above, in the step: the array would be large
 )
 LARGE = 2048  # from so many products, steps K^2, it is used
 LONG = 10_000  # from so many steps 8 of them are one turn of the compiled loop, which takes longer to compile; below, 2

@@ -8,6 +8,8 @@ decay, and never matters if they are not observed. A unit root that is observed 
 The answer is NaN if a mode that noise drives neither decays nor is observed (F does not vanish after the last doubling), if
 rounding errors decide, and if a mode without noise explodes.
 
+SciPy's solvers, with which the tests compare, can neither be mapped over draws (`jax.vmap`) nor differentiated.
+
 Source: Anderson (1978), Int. J. Control 28 (doubling); Chu, Fan, Lin & Wang (2004), Int. J. Control 77 (its convergence).
 """
 

@@ -48,7 +48,10 @@ def determined(beliefs: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
 
 
 def of_system(system: System) -> dict[str, xr.DataArray]:
-    """The exact beliefs of a system, by name: probabilities of a state with so many values, else means and covariances."""
+    """The exact beliefs of a system, by name: probabilities of a state with so many values, else means and covariances.
+
+    Means and covariances have the attribute `digits`, the decimal digits that can be relied on.
+    """
     lead, past = _lead(system), verbs(system).smooth(system)._asdict()
     if system.num_states is not None:
         return {kind: xr.DataArray(np.asarray(past[kind]), dims=(*lead, "time", "state")) for kind in KINDS}
@@ -59,7 +62,9 @@ def of_system(system: System) -> dict[str, xr.DataArray]:
         )
         for kind in KINDS
     }
-    return found if system.proper else found | determined(found)
+    found = found if system.proper else found | determined(found)
+    digits = {"digits": round(past["digits"].least, 1)}
+    return {name: array.assign_attrs(digits) for name, array in found.items()}
 
 
 def of_state_draws(kind: str, draws: np.ndarray, num_states: int | None) -> dict[str, xr.DataArray]:

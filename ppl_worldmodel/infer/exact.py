@@ -62,6 +62,7 @@ def exact_engine() -> Engine:
             posterior={name: np.asarray(value)[None, None] for name, value in reading.values.items()},
             log_predictive=terms[None, None],
             log_evidence=float(terms.sum()),
+            **beliefs["smoothed"].attrs,
         )
 
     return engine

@@ -10,6 +10,7 @@ beliefs         predicted, filtered, smoothed, dims (time, state), or (time, dim
                 Attributes (JSON): `factors`, the names of the parts of a state, and `labels`, their values for each finite state
 A program with several independent series has a dim `sequence` before `time`, in its data after it, as the program has them.
 A slash in the name of a site is a point here.
+ArviZ's `from_numpyro` reads an MCMC of NumPyro's; most engines here have none, and it knows of no beliefs.
 Attributes of the tree: engine, algorithm, question, law, family, beliefs_from, key, seconds, dtype, versions, created.
 """
 

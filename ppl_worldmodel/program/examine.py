@@ -142,6 +142,9 @@ def _look(
         listed = ", ".join(f"'{name}' {each.shape} {each.kind}" for name, each in parameters_found.items())
         about.extend(("unknown", f"{unknown.said()}: it is '{unknown.latent}'") for unknown in plan.gaps.unknown)
         about.append(("parameters", listed or "none"))
+        if collect.held:
+            names = ", ".join(f"'{name}'" for name in collect.held)
+            about.append(("held", f"{names} (numpyro.param: no prior) at the initial value; to learn it, sample it"))
         return seen._replace(inside=collect.inside)
 
     key = jax.random.key(0)

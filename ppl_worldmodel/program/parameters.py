@@ -52,7 +52,8 @@ class Collect(Messenger):
     """Give parameter sites the values asked for (or random ones inside their support) and write them down.
 
     `skip` names the sites of the initial state. `inside` says of each parameter whether it lies in its support. `draw` makes the
-    random values from a distribution and a key. `computed` are the numpyro.deterministic sites that come of parameters alone.
+    random values from a distribution and a key. `computed` are the numpyro.deterministic sites that come of parameters alone;
+    `held` are the names of numpyro.param statements.
     """
 
     def __init__(
@@ -68,10 +69,13 @@ class Collect(Messenger):
         self.found: dict[str, Sample] = {}
         self.inside: dict[str, jax.Array] = {}
         self.computed: dict[str, Any] = {}
+        self.held: list[str] = []
 
     def process_message(self, msg):
         if msg["type"] == "deterministic":
             self.computed[msg["name"]] = msg["value"]
+        if msg["type"] == "param":
+            self.held.append(msg["name"])
         if msg["type"] != "sample" or msg["value"] is not None or msg["name"] in self.skip:
             return
         name, fn = msg["name"], msg["fn"]

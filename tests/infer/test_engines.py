@@ -133,3 +133,10 @@ def test_an_impossible_observation_is_named() -> None:
     parameters = {"T": np.eye(2), "O": np.array([[1.0, 0.0], [0.0, 1.0]])}
     with pytest.raises(DataError, match="time step 2"):
         exact_engine()(read(two_state_pomdp.model, {"observations": np.array([0, 0, 1, 0])}, parameters), KEY)
+
+
+def test_an_exact_gaussian_result_says_how_many_digits_it_has() -> None:
+    tree = exact_engine()(read(nile.model, NILE, NILE_PARAMETERS), KEY)
+    assert 6 <= tree.attrs["digits"] <= 16
+    assert tree["beliefs"]["smoothed"].attrs["digits"] == tree.attrs["digits"]
+    assert "digits" not in exact_engine()(read(two_state_pomdp.model, TWO, two_state_pomdp.truth), KEY).attrs

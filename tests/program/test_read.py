@@ -57,6 +57,27 @@ def test_repr_says_what_was_found() -> None:
         "  observation  site 'volume', Normal, 1 missing",
         "  parameters   'level_scale' () HalfNormal, 'observation_scale' () HalfNormal",
     ]
+
+
+def test_a_numpyro_param_is_said_to_be_held() -> None:
+    """It has no prior, so that it is no parameter to be learned."""
+
+    def model(y: Any) -> None:
+        scale = numpyro.param("scale", 2.0)
+
+        def step(x: Any, y: Any) -> Any:
+            x = numpyro.sample("x", dist.Normal(x, scale))
+            numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+            return x, None
+
+        scan(step, numpyro.sample("start", dist.Normal(0.0, 1.0)), y)
+
+    said = repr(read(model, {"y": np.array([0.1, 0.2, 0.5])}).system).splitlines()
+    assert "  held         'scale' (numpyro.param: no prior) at the initial value; to learn it, sample it" in said
+    assert "  parameters   none" in said
+
+
+def test_repr_says_that_inputs_drive_it() -> None:
     actions = np.array([0, 0, 1, 0, 2, 0])
     assert "driven by its inputs" in repr(read(tiger.model, {"observations": SEEN, "actions": actions}).system)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ppl_worldmodel.cli.comparison_data import Asked
 
-from ppl_worldmodel.cli.options import SERIES, add_fast, add_simulation
+from ppl_worldmodel.cli.options import SERIES, add_fast, add_max_memory, add_simulation
 
 ORDER = 40
 HELP = "fit several models to the same data and say which one is ahead, or that one cannot tell"
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-windows", action="store_true", help="leave out the models that have no state")
     parser.add_argument("--out", metavar="DIR", help="where comparison.html and .nc go (default out/compare_MODELS)")
+    add_max_memory(parser)
     add_fast(parser)
 
 
@@ -64,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Fit and score every model, print the table, write comparison.html and comparison.nc."""
     import jax
 
+    from ppl_worldmodel import memory
     from ppl_worldmodel.cli.comparison_data import asked, data_of_comparison
     from ppl_worldmodel.cli.data_of_call import with_labels
     from ppl_worldmodel.cli.output import show_comparison
@@ -89,20 +91,21 @@ def run(options: argparse.Namespace) -> int:
     if given.file:
         err.print("\n".join(given.file.said), markup=False, soft_wrap=True)
     programs = {model.name: model.loaded.model for model in models}
-    found = compare(
-        programs,
-        data,
-        jax.random.key(options.seed),
-        engine=_engine(options.engine, fast=options.fast),
-        evidence=options.evidence,
-        first=options.first,
-        horizon=options.horizon,
-        windows=not options.no_windows,
-        references={models[0].name: models[0].loaded.truth} if given.simulated and models[0].loaded.truth else None,
-        fast=options.fast,
-        say=lambda line: err.print(line, markup=False, soft_wrap=True),
-        ready=lambda name, result: kept(folder, name, result),
-    )
+    with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
+        found = compare(
+            programs,
+            data,
+            jax.random.key(options.seed),
+            engine=_engine(options.engine, fast=options.fast),
+            evidence=options.evidence,
+            first=options.first,
+            horizon=options.horizon,
+            windows=not options.no_windows,
+            references={models[0].name: models[0].loaded.truth} if given.simulated and models[0].loaded.truth else None,
+            fast=options.fast,
+            say=lambda line: err.print(line, markup=False, soft_wrap=True),
+            ready=lambda name, result: kept(folder, name, result),
+        )
     models = [model._replace(loaded=with_labels(model.loaded, given.file)) for model in models]
     tree = _labelled(found.tree, models)
     tree.attrs |= {
