@@ -5,7 +5,7 @@ the weight by the density of what is observed. Where the observation looks at th
 and resampled before they move. Resampling is systematic, of a series whose effective sample size has fallen below half of the
 particles; a resampled series starts again from equal weights, and the evidence stays unbiased.
 
-Resampling is ten lines here: the libraries that have it (blackjax, cuthbertlib) resample one series of particles, always.
+Resampling is ten lines here: on CPUs cuthbertlib's leaves compiled code for a callback, and blackjax's is for one series.
 
 Source: Gordon, Salmond & Smith (1993), IEE Proc. F 140; Kitagawa (1996), J. Comput. Graph. Statist. 5; Douc, Cappe & Moulines
 (2005), ISPA; Del Moral (2004), Feynman-Kac Formulae, Proposition 7.4.1; resampling on demand: Del Moral, Doucet & Jasra (2012),
