@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,23 +26,23 @@ def read_finite(step: Step, beginning: Beginning, batch: Batch, table: Table) ->
     chances = _chances(step, batch, table)
     series, first, steps = step.series, step.first(), step.scan.length
 
-    def move(inputs: Any, following: Any) -> Array:
+    def move(inputs: Any, leads: Leads) -> Array:
         """p(s' | s), (*sequence, state, state)."""
         if plain:
-            return chances(inputs, following)
-        found = _gathered(chances(inputs, following), following, size)
+            return chances(inputs, leads)
+        found = _gathered(chances(inputs, leads), leads.following, size)
         return found if table.last is None else jnp.where(table.last[:, None], np.eye(size), found)
 
     plain = table.starts is None
-    following = jnp.asarray(table.following)
-    once = following[0] if table.by_time else following
+    leads = _leads(table)
+    once = Leads(*(part[0] for part in leads)) if table.by_time else leads
     homogeneous = 1 not in dependence(lambda _, inputs: chances(inputs, once), 0, first) and not table.by_time
     if homogeneous:
-        transition = move(first, following)
+        transition = move(first, leads)
     elif table.by_time:
-        transition = jax.vmap(move, axis_size=steps)(series, following)
+        transition = jax.vmap(move, axis_size=steps)(series, leads)
     else:
-        transition = jax.vmap(lambda inputs: move(inputs, following), axis_size=steps)(series)
+        transition = jax.vmap(lambda inputs: move(inputs, leads), axis_size=steps)(series)
 
     order, log_likelihood = _likelihood(step, batch, table, transition, homogeneous)
     initial, log_seen = _initial(step, beginning, batch, table)
@@ -79,19 +79,37 @@ def _one_to_one(table: Table) -> bool:
     return bool(((np.diff(ordered, axis=-1) > 0) | (ordered[..., 1:] == table.states.size)).all())
 
 
-def _case(listed: Listed, m: Any, row: Any, size: int, batch: Batch) -> dict[Any, Array]:
-    """The values of outcome m, or, where it is impossible in this state, of one that is not.
-
-    row  the states that the outcomes lead to, (*sequence, outcome); `size` where one is impossible
+class Leads(NamedTuple):
+    """following: the state that each outcome leads to, (..., state, outcome), the number of states where it is impossible;
+    possible: of each state an outcome that is not, (..., state). Of one state, both without that axis.
     """
-    chosen = jnp.where(row[..., m] < size, m, jnp.argmax(row < size, axis=-1))
+
+    following: Any
+    possible: Any
+
+
+OF_STATE = Leads(-2, -1)  # the axis of the state
+
+
+def _of_states(leads: Leads, states: np.ndarray) -> Leads:
+    return Leads(leads.following[..., states, :], leads.possible[..., states])
+
+
+def _leads(table: Table) -> Leads:
+    """By NumPy: XLA would find the possible outcomes when it compiles, by a slow search through a large constant."""
+    return Leads(jnp.asarray(table.following), jnp.asarray(np.argmax(table.following < table.states.size, axis=-1)))
+
+
+def _case(listed: Listed, m: Any, row: Leads, size: int, batch: Batch) -> dict[Any, Array]:
+    """The values of outcome m, or, where it is impossible in this state, of one that is not."""
+    chosen = jnp.where(row.following[..., m] < size, m, row.possible)
     values = at(listed, chosen)
     if np.ndim(chosen):
         values = {name: value.reshape(*batch.shape, *value.shape[1:]) for name, value in values.items()}
     return values
 
 
-def _chances(step: Step, batch: Batch, table: Table) -> Callable[[Any, Any], Array]:
+def _chances(step: Step, batch: Batch, table: Table) -> Callable[[Any, Leads], Array]:
     """(inputs, the states that outcomes lead to) -> p(outcome | state), (*sequence, state, outcome)."""
     latents, size = values_of(step.latents), table.states.size
     index, outcomes = table.moving(), np.arange(table.outcomes.size)
@@ -105,7 +123,7 @@ def _chances(step: Step, batch: Batch, table: Table) -> Callable[[Any, Any], Arr
         def row(k: Any, inputs: Any) -> Array:
             return probabilities(sites(k, at(table.outcomes, 0), inputs)[only].fn).reshape(*batch.ends, -1)
 
-        return lambda inputs, following: jax.vmap(lambda k: row(k, inputs), out_axes=-2)(index)
+        return lambda inputs, leads: jax.vmap(lambda k: row(k, inputs), out_axes=-2)(index)
 
     def chance(k: Any, m: Any, inputs: Any, row: Any) -> Array:
         drawn = _case(table.outcomes, m, row, size, batch) if table.bounded else at(table.outcomes, m)
@@ -114,13 +132,13 @@ def _chances(step: Step, batch: Batch, table: Table) -> Callable[[Any, Any], Arr
         for name in latents:
             each = _chosen(found[name], name in table.bounded)
             total = total * jnp.prod(each.reshape(*batch.ends, -1), axis=-1)
-        return jnp.where(row[..., m] < size, total, 0.0) if table.bounded else total
+        return jnp.where(row.following[..., m] < size, total, 0.0) if table.bounded else total
 
-    def all_chances(inputs: Any, following: Any) -> Array:
-        def of_state(k: Any, row: Any) -> Array:
+    def all_chances(inputs: Any, leads: Leads) -> Array:
+        def of_state(k: Any, row: Leads) -> Array:
             return jax.vmap(lambda m: chance(k, m, inputs, row), out_axes=-1)(outcomes)
 
-        return jax.vmap(of_state, in_axes=(0, -2), out_axes=-2)(index, following[..., index, :])
+        return jax.vmap(of_state, in_axes=(0, OF_STATE), out_axes=-2)(index, _of_states(leads, index))
 
     return all_chances
 
@@ -174,10 +192,10 @@ def _likelihood(step: Step, batch: Batch, table: Table, transition: Array, homog
 
     all_chances, outcomes = _chances(step, batch, table), np.arange(table.outcomes.size)
 
-    def by_both(inputs: Any, following: Any, move: Array) -> Array:
+    def by_both(inputs: Any, leads: Leads, move: Array) -> Array:
         """log sum over outcomes of p(outcome | s) p(o | s, outcome) / p(s' | s); zero where s' cannot follow."""
 
-        def of_state(k: Any, row: Any) -> Array:
+        def of_state(k: Any, row: Leads) -> Array:
             def one(m: Any) -> Array:
                 drawn = (
                     _case(table.outcomes, m, row, table.states.size, batch) if table.bounded else at(table.outcomes, m)
@@ -186,10 +204,11 @@ def _likelihood(step: Step, batch: Batch, table: Table, transition: Array, homog
 
             return jax.vmap(one, out_axes=-1)(outcomes)
 
-        each = jax.vmap(of_state, in_axes=(0, -2), out_axes=-2)(table.moving(), following[..., table.moving(), :])
+        following, moving = leads.following, table.moving()
+        each = jax.vmap(of_state, in_axes=(0, OF_STATE), out_axes=-2)(moving, _of_states(leads, moving))
         if _one_to_one(table):
             return _gathered(each, following, table.states.size)
-        chances = all_chances(inputs, following)
+        chances = all_chances(inputs, leads)
         top = jax.lax.stop_gradient(jnp.where(chances > 0, each, -jnp.inf).max(axis=-1, keepdims=True))
         top = jnp.where(jnp.isfinite(top), top, 0.0)
         weights = _gathered(jnp.exp(jnp.minimum(each - top, 600.0)) * chances, following, table.states.size)
@@ -197,10 +216,8 @@ def _likelihood(step: Step, batch: Batch, table: Table, transition: Array, homog
         ratio = jnp.where(seen_at_all, weights, 1.0) / jnp.where(seen_at_all, move, 1.0)
         return jnp.where(seen_at_all, jnp.log(ratio) + top, jnp.where(possible, -jnp.inf, 0.0))
 
-    moves = transition if not homogeneous else jnp.broadcast_to(transition, (steps, *transition.shape))
-    following = jnp.asarray(table.following)
-    following = following if table.by_time else jnp.broadcast_to(following, (steps, *following.shape))
-    log_likelihood = jax.vmap(by_both, axis_size=steps)(series, following, moves)
+    axes = (0, 0 if table.by_time else None, None if homogeneous else 0)
+    log_likelihood = jax.vmap(by_both, axes, axis_size=steps)(series, _leads(table), transition)
     return "both states", jnp.swapaxes(log_likelihood, 0, 1) if batch else log_likelihood
 
 
@@ -229,10 +246,11 @@ def _initial(step: Step, beginning: Beginning, batch: Batch, table: Table) -> tu
     listed, start = table.starts
     start = np.moveaxis(start, 0, -1) if batch else start
     like = values_of(beginning.sites)
+    first = Leads(jnp.asarray(start), jnp.asarray(np.argmax(start < table.states.size, axis=-1)))
 
     def chance(m: Any) -> tuple[Array, Array]:
         bounded = bool(table.bounded & set(listed.values))
-        case = _case(listed, m, jnp.asarray(start), table.states.size, batch) if bounded else at(listed, m)
+        case = _case(listed, m, first, table.states.size, batch) if bounded else at(listed, m)
         _, sites = beginning.at(spread(case, like))
         found = jnp.ones(ends)
         for name in case:
