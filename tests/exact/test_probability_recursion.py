@@ -55,6 +55,7 @@ def test_value_and_gradient_equal_the_sum_over_paths(order: Order, varying: bool
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", FINITE_ORDERS)
 def test_gradients_along_rows_that_sum_to_one(order: Order) -> None:
     """In forward mode, and twice."""
