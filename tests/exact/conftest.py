@@ -25,11 +25,17 @@ class InProbabilities:
         return verb
 
 
-@pytest.fixture(autouse=True, params=["by size", pytest.param("probabilities", marks=pytest.mark.slow)])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both recursions for the modules that test finite verbs, but for the one that chooses for itself."""
+    if getattr(metafunc.module, "finite", None) is finite and not hasattr(metafunc.module, "RECURSIONS"):
+        both = ["by size", pytest.param("probabilities", marks=pytest.mark.slow)]
+        metafunc.parametrize("recursion", both, indirect=True)
+
+
+@pytest.fixture(autouse=True)
 def recursion(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Which recursion the verbs that the test's module calls `finite` use."""
-    if request.param == "probabilities":
-        if getattr(request.module, "finite", None) is not finite:
-            pytest.skip("no test of the finite verbs")
+    asked = getattr(request, "param", "by size")
+    if asked == "probabilities":
         monkeypatch.setattr(request.module, "finite", InProbabilities())
-    return request.param
+    return asked
