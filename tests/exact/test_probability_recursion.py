@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import Array
 
-from ppl_worldmodel.exact import finite, log_recursion, probability_recursion
+from ppl_worldmodel.exact import finite, probability_recursion
 from ppl_worldmodel.exact.system import FiniteState, Order, Structure
 
 from .systems import FINITE_ORDERS, list_paths, random_finite
@@ -184,4 +184,3 @@ def test_small_systems_use_logarithms_only() -> None:
     assert not probability_recursion.used(long_chain(100, 2))
     assert probability_recursion.used(long_chain(100, 8))
     assert "custom_jvp" not in str(jax.make_jaxpr(finite.log_evidence)(long_chain(100, 2)))
-    assert log_recursion.forward(long_chain(5, 2))[2].shape == (5,)
