@@ -17,9 +17,12 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
     if "alignment" not in candidate.children:
         return []
     said, margin = candidate["alignment"].attrs, candidate["alignment"].to_dataset()["margin"]
-    unclear, labellings, switches = float(said["unclear"]), np.ravel(said["labellings"]), np.ravel(said["switches"])
-    what = "choices of signs" if "sign" in candidate["alignment"].data_vars else "labellings"
-    used = f"{_numbers(labellings)} {what} in the chains, {_numbers(switches)} switches within them"
+    unclear, symmetry = float(said["unclear"]), str(said.get("symmetry", ""))
+    used = "the factors of every draw were rotated to those of a reference"
+    if "labellings" in said:
+        what = {"": "labellings", "signs": "choices of signs"}.get(symmetry, "orders of the factors")
+        labellings, switches = _numbers(said["labellings"]), _numbers(said["switches"])
+        used = f"{labellings} {what} in the chains, {switches} switches within them"
     before, after = float(said["rhat_before"]), float(said["rhat_after"])
     # A single chain, such as that of a fitted guide, has no R-hat.
     why = f"{used}; R-hat {before:.3f} as drawn, {after:.3f} relabelled" if np.isfinite([before, after]).all() else used
@@ -30,7 +33,7 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
         cannot = (
             f"states {rivals[0]} and {rivals[1]} cannot be told apart"
             if rivals.size
-            else "the signs of the factors are unclear"
+            else f"the {'directions' if symmetry == 'rotations' else symmetry} of the factors are unclear"
         )
         why = (
             f"{cannot} in {100 * unclear:.0f} % of the draws, so that averages over draws say nothing about them: look at "
@@ -44,5 +47,5 @@ def findings(candidate: xr.DataTree) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _numbers(values: np.ndarray) -> str:
-    return ", ".join(str(int(value)) for value in values)
+def _numbers(values: np.ndarray | list[int]) -> str:
+    return ", ".join(str(int(value)) for value in np.ravel(values))

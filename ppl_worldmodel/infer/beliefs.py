@@ -210,7 +210,8 @@ def _shares(name: str, indicator: xr.DataArray) -> dict[str, xr.DataArray]:
 def _estimated(name: str, draws: xr.DataArray) -> dict[str, xr.DataArray]:
     """Mean over (chain, draw) with MCSE and effective sample size; a quantity that never varied has both undefined (NaN)."""
     mean = draws.mean(("chain", "draw"))
-    varies = draws.std(("chain", "draw")) > 0
+    # Not by the standard deviation: that of equal numbers is rounding, and not always zero.
+    varies = draws.max(("chain", "draw")) > draws.min(("chain", "draw"))
     ess = draws.azstats.ess(method="mean").where(varies)
     spread = draws.std(("chain", "draw"), ddof=1)
     return {name: mean, f"{name}_ess": ess, f"{name}_mcse": (spread / np.sqrt(ess)).where(varies)}

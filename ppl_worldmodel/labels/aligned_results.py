@@ -17,7 +17,8 @@ import xarray as xr
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.labels.alignment import Alignment, align, occupancies, relabelled
-from ppl_worldmodel.labels.factor_signs import Signs, described, signed, signs, smoothed_means, with_signs
+from ppl_worldmodel.labels.factor_alignment import align_factors, described, smoothed_means
+from ppl_worldmodel.labels.factor_symmetry import FactorSymmetry, factor_symmetry, moved
 from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
 from ppl_worldmodel.labels.state_axes import with_state_axes
 from ppl_worldmodel.program.coordinates import computed_sites
@@ -40,26 +41,17 @@ def aligned(
     draws = {name: posterior[name].values for name in names.axes}
     occupied = occupancies(reading, draws)
     told = align(occupied, _reference(reference, reading), pivot=_pivot(result))
-    moved = {name: relabelled(draws[name], told.order, axes) for name, axes in names.axes.items()}
-    others = [str(name) for name in posterior.data_vars if name not in names.axes]
-    changed = moved | _computed(reading, moved, others)
-    found = result.copy()
-    found["posterior"] = xr.DataTree(
-        posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
-    )
-    beliefs = of_parameter_draws(reading, moved)[0]
-    found["beliefs"] = xr.DataTree(xr.Dataset(beliefs, attrs=result["beliefs"].attrs))
-    found["alignment"] = xr.DataTree(_described(told, draws, moved))
-    return found
+    renamed = {name: relabelled(draws[name], told.order, axes) for name, axes in names.axes.items()}
+    return _with_draws(result, reading, renamed, _described(told, draws, renamed))
 
 
-def signed_alike(
+def aligned_factors(
     result: xr.DataTree,
     reading: Reading,
-    free: Signs,
+    free: FactorSymmetry,
     reference: Mapping[str, Any] | xr.DataTree | None = None,
 ) -> xr.DataTree:
-    """The result of an engine that learned parameters, with the signs of its factors set to those of the reference in every draw.
+    """The result of an engine that learned parameters, with the factors of every draw turned to those of the reference.
 
     reference  as for `aligned`
     """
@@ -70,29 +62,37 @@ def signed_alike(
         known = reference["alignment"].to_dataset()["reference"].values
     elif reference is not None:
         known = smoothed_means(reading, reference, lead=0)
-    told = signed(reading, draws, known, pivot=_pivot(result))
-    moved = with_signs(draws, free, told.sign)
-    changed = moved | _computed(reading, moved, [str(name) for name in posterior.data_vars if name not in moved])
+    told = align_factors(smoothed_means(reading, draws), free.group, known, pivot=_pivot(result))
+    turned = {name: moved(values, free.axes[name], told.rotation) for name, values in draws.items()}
+    said = described(told, free.group).assign_attrs(rhat_before=worst_rhat(draws), rhat_after=worst_rhat(turned))
+    return _with_draws(result, reading, turned, said)
+
+
+def _with_draws(
+    result: xr.DataTree, reading: Reading, draws: dict[str, np.ndarray], alignment: xr.Dataset
+) -> xr.DataTree:
+    """The result at these draws of its parameters: what is computed from them and the beliefs, too."""
+    posterior = result["posterior"].to_dataset()
+    changed = draws | _computed(reading, draws, [str(name) for name in posterior.data_vars if name not in draws])
     found = result.copy()
     found["posterior"] = xr.DataTree(
         posterior.assign({name: (posterior[name].dims, values) for name, values in changed.items()})
     )
-    found["beliefs"] = xr.DataTree(xr.Dataset(of_parameter_draws(reading, moved)[0], attrs=result["beliefs"].attrs))
-    said = described(told).assign_attrs(rhat_before=worst_rhat(draws), rhat_after=worst_rhat(moved))
-    found["alignment"] = xr.DataTree(said)
+    found["beliefs"] = xr.DataTree(xr.Dataset(of_parameter_draws(reading, draws)[0], attrs=result["beliefs"].attrs))
+    found["alignment"] = xr.DataTree(alignment)
     return found
 
 
 def in_one_labelling(
     reading: Reading, results: Mapping[str, xr.DataTree], truth: Mapping[str, Any] | None
 ) -> dict[str, xr.DataTree]:
-    """The results of several engines with the same names of the states, or signs of the factors, if the program leaves these
+    """The results of several engines with the same names of the states, or the same factors, if the program leaves these
     open, and with the axes of the states named in their posteriors. Those that are relabelled already stay as they are, and lend
     their names to the others.
 
     truth  parameter values whose names are taken; None: those of the first engine that learned parameters
     """
-    names, free = relabelling(reading), signs(reading)
+    names, free = relabelling(reading), factor_symmetry(reading)
     found: dict[str, xr.DataTree] = {}
     told = [result for result in results.values() if "alignment" in result.children]
     reference: Mapping[str, Any] | xr.DataTree | None = told[0] if told and truth is None else truth
@@ -100,7 +100,7 @@ def in_one_labelling(
         learned = result.attrs["question"] == PARAMETERS and (free or (names is not None and names.exchangeable))
         if learned and "alignment" not in result.children:
             if free is not None:
-                result = signed_alike(result, reading, free, reference)
+                result = aligned_factors(result, reading, free, reference)
             elif names is not None:
                 result = aligned(result, reading, names, reference)
         reference = result if learned and reference is None else reference
@@ -181,7 +181,7 @@ def worst_rhat(draws: Mapping[str, np.ndarray]) -> float:
     found = []
     for values in draws.values():
         flat = values.reshape(*values.shape[:2], -1)
-        varying = flat[..., flat.std(axis=(0, 1)) > 0]
+        varying = flat[..., np.ptp(flat, axis=(0, 1)) > 0]
         if varying.shape[-1]:
             array = xr.DataArray(varying, dims=("chain", "draw", "entry"))
             found.append(float(array.azstats.rhat().max()))
