@@ -157,11 +157,12 @@ def test_parameters_move_with_the_state() -> None:
 
 @pytest.mark.slow
 def test_rotated_draws_say_the_same_as_draws_that_were_not() -> None:
-    """Draws near one value, each turned by a rotation of its own: aligned with that value they are near it again."""
+    """Draws near one value, each chain turned by a rotation of its own: aligned with that value they are near it again."""
     reading = read(like_factors, {"y": Y})
     loadings = np.array([[1.2, 0.1], [-0.8, 0.9], [0.5, 1.0]])
     right = loadings + 0.02 * RANDOM.standard_normal((2, 40, 3, 2))
-    turns = np.stack([np.linalg.qr(RANDOM.standard_normal((2, 2)))[0] for _ in range(80)]).reshape(2, 40, 2, 2)
+    turns = np.stack([np.linalg.qr(RANDOM.standard_normal((2, 2)))[0] for _ in range(2)])
+    turns = np.broadcast_to(turns[:, None], (2, 40, 2, 2))
     drawn = {"stay": np.full((2, 40, 1), 0.7), "loadings": moved(right, ("fixed", "moved"), turns)}
     dims = {"stay": ("chain", "draw", "one"), "loadings": ("chain", "draw", "series", "factor")}
     result = xr.DataTree.from_dict(
@@ -180,4 +181,5 @@ def test_rotated_draws_say_the_same_as_draws_that_were_not() -> None:
     (row,) = label_switching.findings(found)
     assert row.verdict == "agrees"
     assert "rotated" in row.why
-    assert found["alignment"].attrs["rhat_after"] < found["alignment"].attrs["rhat_before"]
+    assert found["alignment"].attrs["rhat_before"] > 2.0
+    assert found["alignment"].attrs["rhat_after"] < 1.1
