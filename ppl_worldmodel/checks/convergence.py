@@ -1,21 +1,23 @@
 """Convergence diagnostics, the gate before every other check: R-hat, effective sample sizes, divergences, Pareto k-hat.
 
 Thresholds: R-hat 1.01 and 100 effective draws a chain in bulk and tails (Vehtari et al. 2021, Bayesian Analysis 16); k-hat 0.7
-(Yao et al. 2018, "Yes, but did it work?"). A NaN R-hat counts as failed. Between 1.01 and 1.05 the verdict is `undecided`, since
-chains that are merely short reach such values, too. It is also `undecided` if a state never varied, unless an exact answer says
-that the state is as good as certain: a sampler that cannot move looks the same as one that need not.
+(Yao et al. 2018, "Yes, but did it work?"). A NaN R-hat counts as failed. Between 1.01 and 1.05, or what short chains reach by
+chance if that is more (`chance_of_rhat`), the verdict is `undecided`. It is also `undecided` if a state never varied, unless an
+exact answer says that the state is as good as certain: a sampler that cannot move looks the same as one that need not.
 """
 
 import arviz_stats  # noqa: F401  (registers the accessor `.azstats`)
 import numpy as np
 import xarray as xr
 
+from ppl_worldmodel.checks.chance_of_rhat import largest_by_chance
 from ppl_worldmodel.checks.verdict import Finding, Verdict
 from ppl_worldmodel.infer.result_tree import STATES
 from ppl_worldmodel.program.coordinates import entry_names
 
 RHAT, RHAT_APART, ESS_PER_CHAIN, PARETO_K = 1.01, 1.05, 100, 0.7
 ROUNDING = 1e-13  # relative: a probability that is always 1 may be computed as a little less
+SUSPECTS = 100  # entries of the largest R-hat that are looked at
 SPREAD = 1.0  # nats: particles whose evidence varies more are too few (Pitt et al. 2012, J. Econometrics 171)
 
 
@@ -37,12 +39,17 @@ def findings(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> li
 def converged(candidate: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
     """The verdict on the draws. An approximation passes when its ELBO is finite: its bias is judged by other checks.
 
-    It is `disagrees` if standard errors of the draws mean nothing: chains are apart, or particles too few to estimate their error.
+    It is `disagrees` if standard errors of the draws mean nothing: chains are apart, be it by chance, or particles too few to
+    estimate their error.
     """
     if candidate.attrs["law"] == "approximation":
         return "agrees" if np.isfinite(candidate.attrs["elbo"]) else "disagrees"
-    (verdict,) = {finding.verdict for finding in findings(candidate, reference)} or {"agrees"}
-    return "disagrees" if candidate.attrs["law"] == "particles" and verdict != "agrees" else verdict
+    found = findings(candidate, reference)
+    if not found:
+        return "agrees"
+    (finding,) = found
+    unknown = finding.verdict != "agrees" if finding.about == "particles" else not finding.distance <= RHAT_APART
+    return "disagrees" if unknown else finding.verdict
 
 
 def settled(rows: list[Finding]) -> list[Finding]:
@@ -74,7 +81,7 @@ def doubt(reference: xr.DataTree) -> str:
 def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
     """R-hat, bulk and tail ESS of every entry of the posterior, stacked: dims (entry,), coordinate `entry` names them.
 
-    R-hat is NaN where a draw is not finite.
+    R-hat is NaN where a draw is not finite. Tail ESS is NaN for whole numbers, which have no tails to speak of.
     """
     columns: dict[str, list[np.ndarray]] = {"rhat": [], "ess_bulk": [], "ess_tail": [], "varies": []}
     labels: list[str] = []
@@ -88,7 +95,8 @@ def diagnostics(candidate: xr.DataTree) -> xr.Dataset:
             finite = np.isfinite(values.values).all(axis=(0, 1))
             columns["rhat"].append(np.ravel(np.where(finite, values.azstats.rhat().values, np.nan)))
             columns["ess_bulk"].append(np.ravel(values.azstats.ess(method="bulk").values))
-            columns["ess_tail"].append(np.ravel(values.azstats.ess(method="tail").values))
+            tail = values[0, 0] * np.nan if _discrete(draws) else values.azstats.ess(method="tail")
+            columns["ess_tail"].append(np.ravel(tail.values))
         labels.extend(entry_names({str(name): draws.values[0, 0]}))
     return xr.Dataset(
         {name: ("entry", np.concatenate(parts)) for name, parts in columns.items()}, coords={"entry": labels}
@@ -106,9 +114,7 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
     sizes = candidate["posterior"].sizes
     chains, draws = sizes["chain"], sizes["chain"] * sizes["draw"]
     rhat = np.where(np.isnan(varying["rhat"].values), np.inf, varying["rhat"].values)
-    discrete = all(_discrete(values) for values in candidate["posterior"].to_dataset().data_vars.values())
-    ess = varying["ess_bulk"].values if discrete else np.minimum(varying["ess_bulk"].values, varying["ess_tail"].values)
-    ess = np.nan_to_num(ess, nan=0.0)
+    ess = np.nan_to_num(np.fmin(varying["ess_bulk"].values, varying["ess_tail"].values), nan=0.0)
     if rhat.size == 0:
         rhat, ess = np.array([1.0]), np.array([float(draws)])
     stats = candidate["sample_stats"] if "sample_stats" in candidate.children else None
@@ -118,8 +124,10 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
     why = f"R-hat at most {rhat.max():.3f}, at least {ess.min():.0f} effective draws of {draws}"
     given = candidate.attrs["question"] == STATES
     stuck = _stuck(candidate, reference, varying.sizes["entry"] > 0) if constant and given else ""
-    if rhat.max() > RHAT_APART:
-        verdict, why = "disagrees", f"the chains disagree: R-hat {rhat.max():.3f} at {worst} (at most {RHAT})"
+    apart = _apart(candidate, varying["entry"].values, rhat)
+    if apart is not None:
+        verdict, worst = "disagrees", str(varying["entry"].values[apart])
+        why = f"the chains disagree: R-hat {rhat[apart]:.3f} at {worst} (at most {RHAT})"
     elif stuck:
         verdict, why = "undecided", stuck
     elif rhat.max() > RHAT:
@@ -141,6 +149,23 @@ def _markov_chain(candidate: xr.DataTree, reference: xr.DataTree | None) -> Find
         n=int(table.sizes["entry"]), worst=worst, distance=float(rhat.max()), ess=float(ess.min()), tolerance=RHAT, unit="R-hat",
         verdict=verdict, why=why,
     )  # fmt: skip
+
+
+def _apart(candidate: xr.DataTree, entries: np.ndarray, rhat: np.ndarray) -> int | None:
+    """The entry with the largest R-hat that is neither small nor due to chance; None if there is none."""
+    order = np.argsort(-rhat, kind="stable")[:SUSPECTS]
+    suspects = [int(at) for at in order if rhat[at] > RHAT_APART]
+    if not suspects or not np.isfinite(rhat[suspects[0]]):
+        return suspects[0] if suspects else None
+    wanted = {str(entries[at]) for at in suspects}
+    draws = {}
+    for name, values in candidate["posterior"].to_dataset().data_vars.items():
+        flat = values.values.reshape(*values.shape[:2], -1)
+        for column, label in enumerate(entry_names({str(name): values.values[0, 0]})):
+            if label in wanted:
+                draws[label] = flat[..., column]
+    chance = (largest_by_chance(draws[str(entries[at])], len(rhat)) for at in suspects)
+    return next((at for at, most in zip(suspects, chance, strict=True) if rhat[at] > most), None)
 
 
 def _stuck(candidate: xr.DataTree, reference: xr.DataTree | None, moves: bool) -> str:

@@ -1,6 +1,7 @@
 """Options that several commands take."""
 
 import argparse
+from contextlib import AbstractContextManager
 
 SERIES = "several series in one file, a row for each series and time step: the column that says which series a row belongs to"
 
@@ -26,6 +27,13 @@ def add_max_memory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="what the run may take, such as 4GB (default: half of what is free)"
     )
+
+
+def within_memory(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """What runs within keeps to --max-memory."""
+    from ppl_worldmodel import memory
+
+    return memory.at_most(memory.number(options.max_memory) if options.max_memory else None)
 
 
 def add_fast(parser: argparse.ArgumentParser) -> None:

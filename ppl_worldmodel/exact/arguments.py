@@ -52,7 +52,7 @@ def _check_distributions(system: FiniteState) -> None:
             continue
         probability = np.asarray(value)
         total = probability.sum(axis=-1)
-        wrong = (np.abs(total - 1.0) > ROUNDING) | (probability < 0.0).any(axis=-1)
+        wrong = ~(np.abs(total - 1.0) <= ROUNDING) | (probability < 0.0).any(axis=-1)  # NaN is wrong, too
         if wrong.any():
             at = np.unravel_index(int(wrong.argmax()), wrong.shape)
             row = f"{name}{list(map(int, at))}" if at else name

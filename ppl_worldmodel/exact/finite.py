@@ -80,8 +80,17 @@ def correct(belief: Float[Array, " state"], likelihood: Float[Array, " state"]) 
 @each_sequence
 def filter(system: FiniteState) -> Beliefs:
     """p(s_t | y_1:t) for every t, with the predicted beliefs and the evidence. One forward pass, O(T K^2)."""
-    predicted, filtered, log_predictive = _forward(system)
-    return Beliefs(predicted, filtered, log_predictive, log_predictive.sum())
+
+    def in_logarithms() -> Beliefs:
+        log_predicted, log_filtered, log_predictive = log_recursion.forward(system)
+        return Beliefs(jnp.exp(log_predicted), jnp.exp(log_filtered), log_predictive, log_predictive.sum())
+
+    def in_probabilities() -> tuple[Array, Beliefs]:
+        found = probability_recursion.forward(system, predicted=True)
+        total = found.log_predictive.sum()
+        return found.safe, Beliefs(found.predicted, found.filtered, found.log_predictive, total)
+
+    return _either(system, in_probabilities, in_logarithms)
 
 
 @takes(FiniteState)
@@ -90,13 +99,11 @@ def filter(system: FiniteState) -> Beliefs:
 def evidence(system: FiniteState) -> Float[Array, " time"]:
     """log p(y_t | y_1:t-1) for every t; the sum is the log evidence. -inf at an impossible observation."""
 
-    def in_logarithms() -> Array:
-        return log_recursion.forward(system)[2]
+    def in_probabilities() -> tuple[Array, Array]:
+        found = probability_recursion.forward(system, filtered=False)
+        return found.safe, found.log_predictive
 
-    if not probability_recursion.used(system):
-        return in_logarithms()
-    found = probability_recursion.forward(system, filtered=False)
-    return _unless(found.safe, lambda: found.log_predictive, in_logarithms)
+    return _either(system, in_probabilities, lambda: log_recursion.forward(system)[2])
 
 
 @takes(FiniteState)
@@ -125,16 +132,13 @@ def smooth(system: FiniteState) -> SmoothedBeliefs:
         predicted, filtered = jnp.exp(log_predicted), jnp.exp(log_filtered)
         return SmoothedBeliefs(smoothed, predicted, filtered, log_predictive, log_predictive.sum())
 
-    if not probability_recursion.used(system):
-        return in_logarithms()
-    found = probability_recursion.forward(system, predicted=True)
-    back = probability_recursion.backward(system, found)
+    def in_probabilities() -> tuple[Array, SmoothedBeliefs]:
+        found = probability_recursion.forward(system, predicted=True)
+        back = probability_recursion.backward(system, found)
+        total = found.log_predictive.sum()
+        return back.safe, SmoothedBeliefs(back.smoothed, found.predicted, found.filtered, found.log_predictive, total)
 
-    def in_probabilities() -> SmoothedBeliefs:
-        log_predictive = found.log_predictive
-        return SmoothedBeliefs(back.smoothed, found.predicted, found.filtered, log_predictive, log_predictive.sum())
-
-    return _unless(back.safe, in_probabilities, in_logarithms)
+    return _either(system, in_probabilities, in_logarithms)
 
 
 @takes(FiniteState)
@@ -158,7 +162,12 @@ def pairwise(system: FiniteState) -> Float[Array, "pair state state"]:
 @each_sequence
 def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, "draw time"]:
     """Draws of s_1:T from p(s_1:T | y_1:T), by forward filtering and backward sampling."""
-    log_filtered, log_predictive = _log_filtered(system)
+
+    def in_probabilities() -> tuple[Array, tuple[Array, Array]]:
+        found = probability_recursion.forward(system)
+        return found.safe, (log(found.filtered), found.log_predictive)
+
+    log_filtered, log_predictive = _either(system, in_probabilities, lambda: log_recursion.forward(system)[1:])
     key_last, key_back = jax.random.split(key)
     last = jax.random.categorical(key_last, log_filtered[-1], shape=(num_paths,))
 
@@ -193,35 +202,16 @@ def most_likely_path(system: FiniteState) -> Int[Array, " time"]:
     return jnp.concatenate([earlier, last[None]])
 
 
-def _forward(system: FiniteState) -> tuple[Array, Array, Array]:
-    """Predicted and filtered beliefs, (time, state), and log predictive, (time,)."""
-
-    def in_logarithms() -> tuple[Array, Array, Array]:
-        log_predicted, log_filtered, log_predictive = log_recursion.forward(system)
-        return jnp.exp(log_predicted), jnp.exp(log_filtered), log_predictive
-
+def _either[Result](
+    system: FiniteState, in_probabilities: Callable[[], tuple[Array, Result]], in_logarithms: Callable[[], Result]
+) -> Result:
+    """The result in probabilities where these are used and safe, for a whole batch at once; else that in logarithms, which keeps
+    nothing for a gradient.
+    """
     if not probability_recursion.used(system):
         return in_logarithms()
-    found = probability_recursion.forward(system, predicted=True)
-    return _unless(found.safe, lambda: (found.predicted, found.filtered, found.log_predictive), in_logarithms)
-
-
-def _log_filtered(system: FiniteState) -> tuple[Array, Array]:
-    """log p(s_t | y_1:t), (time, state), and log predictive, (time,)."""
-
-    def in_logarithms() -> tuple[Array, Array]:
-        _, log_filtered, log_predictive = log_recursion.forward(system)
-        return log_filtered, log_predictive
-
-    if not probability_recursion.used(system):
-        return in_logarithms()
-    found = probability_recursion.forward(system)
-    return _unless(found.safe, lambda: (log(found.filtered), found.log_predictive), in_logarithms)
-
-
-def _unless[Result](safe: Array, quick: Callable[[], Result], careful: Callable[[], Result]) -> Result:
-    """`quick()` where it is safe, for a whole batch at once, else `careful()`, which keeps nothing for a gradient."""
-    return lax.cond(whole_batch(safe), quick, jax.checkpoint(careful))
+    safe, found = in_probabilities()
+    return lax.cond(whole_batch(safe), lambda: found, jax.checkpoint(in_logarithms))
 
 
 def settled(system: FiniteState, question: str = "evidence") -> FiniteState:

@@ -44,6 +44,7 @@ def test_a_reading_or_something_else() -> None:
         ),
         (FiniteState(jnp.array([0.5, 0.4]), STAY, SEEN), r"initial is no distribution: .* sum to 0\.9"),
         (FiniteState(HALF, jnp.array([[0.9, 0.1], [1.2, -0.2]]), SEEN), r"transition\[1\] is no distribution"),
+        (FiniteState(HALF, jnp.array([[0.9, 0.1], [jnp.nan, 0.2]]), SEEN), r"transition\[1\] is no distribution"),
     ],
 )
 def test_rows_that_are_no_distribution(system: FiniteState, expected: str) -> None:

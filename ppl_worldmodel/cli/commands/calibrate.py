@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.table import Table
 
-from ppl_worldmodel.cli.options import add_max_memory, add_model
+from ppl_worldmodel.cli.options import add_max_memory, add_model, within_memory
 
 ORDER = 50
 HELP = "simulate data from the prior many times over and say whether the posteriors are right"
@@ -38,7 +38,6 @@ def run(options: argparse.Namespace) -> int:
     """Run each engine, print a table of p-values, and write calibration_ENGINE.png and .nc."""
     import xarray as xr
 
-    from ppl_worldmodel import memory
     from ppl_worldmodel.cli.data_of_call import check_one_length
     from ppl_worldmodel.cli.values import settings_of
     from ppl_worldmodel.errors import FAULT, DataError, NotExactlySolvable, WorldModelError
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     for name in asked or samplers():
         err.print(f"{name} ...", markup=False)
         try:
-            with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
+            with within_memory(options):
                 results[name] = calibrate(
                     loaded.model, engine=name, replications=options.replications, num_samples=options.draws, key=options.seed,
                     arguments=arguments, say=lambda line: err.print(line, markup=False, soft_wrap=True),

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ppl_worldmodel.cli.options import SERIES, add_fast, add_max_memory, add_model
+from ppl_worldmodel.cli.options import SERIES, add_fast, add_max_memory, add_model, within_memory
 
 ORDER = 30
 HELP = "run several engines on one model and say which beliefs can be trusted"
@@ -49,7 +49,6 @@ def run(options: argparse.Namespace) -> int:
     """Study the model, and return the exit status."""
     import numpy as np
 
-    from ppl_worldmodel import memory
     from ppl_worldmodel.cli.data_of_call import data_of_call, with_labels
     from ppl_worldmodel.cli.output import show_study
     from ppl_worldmodel.cli.values import parameters_of, settings_of
@@ -73,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         raise WorldModelError("--prefixes samples the filtered beliefs at given parameters: add --known")
     shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in data.items())
     err.print("\n".join([f"data: {shapes}", *(given.file.said if given.file else ())]), markup=False, soft_wrap=True)
-    with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
+    with within_memory(options):
         tree = study(
             loaded,
             data,

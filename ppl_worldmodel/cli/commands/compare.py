@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ppl_worldmodel.cli.comparison_data import Asked
 
-from ppl_worldmodel.cli.options import SERIES, add_fast, add_max_memory, add_simulation
+from ppl_worldmodel.cli.options import SERIES, add_fast, add_max_memory, add_simulation, within_memory
 
 ORDER = 40
 HELP = "fit several models to the same data and say which one is ahead, or that one cannot tell"
@@ -65,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
     """Fit and score every model, print the table, write comparison.html and comparison.nc."""
     import jax
 
-    from ppl_worldmodel import memory
     from ppl_worldmodel.cli.comparison_data import asked, data_of_comparison
     from ppl_worldmodel.cli.data_of_call import with_labels
     from ppl_worldmodel.cli.output import show_comparison
@@ -91,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     if given.file:
         err.print("\n".join(given.file.said), markup=False, soft_wrap=True)
     programs = {model.name: model.loaded.model for model in models}
-    with memory.at_most(memory.number(options.max_memory) if options.max_memory else None):
+    with within_memory(options):
         found = compare(
             programs,
             data,
