@@ -91,7 +91,7 @@ def test_a_planted_fault_is_found(fault: str) -> None:
         assert found.verdict == "disagrees", found
 
 
-@pytest.mark.parametrize("system", SYSTEMS.values(), ids=list(SYSTEMS))
+@pytest.mark.parametrize("system", [two_state, pytest.param(level, marks=pytest.mark.slow)], ids=["finite", "Gaussian"])
 def test_a_smoother_passed_off_as_a_filter_is_found(system) -> None:
     system = system()
     for seed in range(5):

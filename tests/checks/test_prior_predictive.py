@@ -108,6 +108,7 @@ def test_shares_of_categories() -> None:
     assert (row.verdict, row.worst) == ("disagrees", "category 2")
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_predicted() -> None:
     """A flat first state has no draws, and a program that goes on from its observations has no series of its own."""
     flat = dist.ImproperUniform(dist.constraints.real, (), ())

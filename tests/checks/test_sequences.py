@@ -12,6 +12,8 @@ from ppl_worldmodel.checks.distances import distances
 from . import trees
 from .test_beliefs import SYSTEMS
 
+gaussian_is_slow = pytest.mark.parametrize("name", ["finite", pytest.param("Gaussian", marks=pytest.mark.slow)])
+
 
 def systems(name: str):
     return trees.several(SYSTEMS[name](), 3)
@@ -42,7 +44,7 @@ def test_a_fault_in_one_series_is_found_where_it_is(name: str) -> None:
     assert found.worst in [f"series 1, t = {t}" for t in (11, 12, 13)]
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@gaussian_is_slow
 def test_each_series_alone_has_the_same_distances(name: str) -> None:
     system = systems(name)
     candidate, exact = trees.drawn(faulty(system), 0, num_draws=500), trees.reference(system)
@@ -75,7 +77,7 @@ def test_the_label_of_a_series_is_its_name() -> None:
     assert found.worst.startswith("series Cairo, t = 1")
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@gaussian_is_slow
 def test_what_was_not_asked_of_a_series_is_left_out(name: str) -> None:
     system = systems(name)
     candidate, exact = trees.drawn(faulty(system), 0, num_draws=2000), trees.reference(system)

@@ -59,7 +59,7 @@ def check(refits: Sequence[Refit], steps: int, first: int, horizon: int) -> None
     assert abs(here.total - totals.mean()) < stats.t.isf(0.5e-3, len(others) - 1) * error
 
 
-@pytest.mark.parametrize("horizon", [1, 4])
+@pytest.mark.parametrize("horizon", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_scores_of_a_conjugate_model(horizon: int) -> None:
     check([refitter(series(), [], seed) for seed in range(13)], STEPS, 12, horizon)
 

@@ -92,6 +92,7 @@ def noisy(observations: Any = None, num_steps: int = 50, noise: float = 100.0) -
     scan(step, jnp.zeros(()), observations, length=num_steps if observations is None else len(observations))
 
 
+@pytest.mark.slow
 def test_models_that_name_their_arguments_alike_need_no_more() -> None:
     river = {"level_scale": 38.0, "observation_scale": 123.0}
     found = steps_to_tell(nile.model, river, noisy, {}, KEY, num_steps=200, arguments_b={"noise": 90.0})

@@ -104,6 +104,7 @@ def test_the_start_given_the_data(order: str) -> None:
     assert np.all(np.abs(found - expected) < 5 * np.sqrt(np.asarray(expected * (1 - expected)) / DRAWS))
 
 
+@pytest.mark.slow
 def test_several_series_add_up() -> None:
     def model(y: Any) -> None:
         def step(s: Any, y: Any) -> Any:

@@ -14,6 +14,9 @@ from .systems import GAUSSIAN_ORDERS, condition_joint, random_gaussian, textbook
 
 stiff = pytest.mark.parametrize(("prior", "noise"), [(1e2, 1e-2), (1e6, 1e-4), (1e8, 1e-4), (1e6, 1e-6), (1e8, 1e-6)])
 both_orders = pytest.mark.parametrize("order", GAUSSIAN_ORDERS)
+one_of_them_slow = pytest.mark.parametrize(
+    "order", ["transition first", pytest.param("emission first", marks=pytest.mark.slow)]
+)
 
 
 def trend(order: Order, *, prior: float, noise: float, dim_y: int = 1) -> LinearGaussian:
@@ -116,7 +119,7 @@ def test_the_smoother_of_a_stiff_system_seen_in_part(order: Order, prior: float,
     assert_covariances_close(found.smoothed_covariance[2:], late, late, late, "smoothed covariance", rtol)
 
 
-@both_orders
+@one_of_them_slow
 def test_the_first_smoothed_variances_of_a_stiff_system_seen_in_part(order: Order) -> None:
     """A slope not seen yet has the filtered variance `prior`; P - P N P would be off by several hundred times its size here.
 
@@ -128,7 +131,7 @@ def test_the_first_smoothed_variances_of_a_stiff_system_seen_in_part(order: Orde
     assert_covariances_close(found, covariance, covariance, covariance, "smoothed covariance", rtol=1e-2)
 
 
-@both_orders
+@one_of_them_slow
 def test_a_known_first_state_stays_known(order: Order) -> None:
     system = random_gaussian(0, order, singular=True)
     start = system._replace(Q=jnp.zeros((3, 3)))
@@ -162,7 +165,9 @@ def test_a_shift_register_remembers_exactly() -> None:
     np.testing.assert_allclose(found.smoothed_covariance[1:, 1, 1], found.smoothed_covariance[:-1, 0, 0], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("order", "dim_y"), [("transition first", 1), ("emission first", 2)])
+@pytest.mark.parametrize(
+    ("order", "dim_y"), [("transition first", 1), pytest.param("emission first", 2, marks=pytest.mark.slow)]
+)
 def test_gradients_are_those_of_finite_differences_at_a_known_start(order: Order, dim_y: int) -> None:
     """P0 = 0, a singular Q, missing components."""
     base = random_gaussian(3, order, dim_y=dim_y, singular=True)
@@ -190,7 +195,7 @@ def test_gradients_are_those_of_finite_differences_at_a_known_start(order: Order
     assert np.abs(found).min() > 1e-5, "the test must have something to measure"
 
 
-@both_orders
+@one_of_them_slow
 def test_gradients_of_the_smoother_where_directions_are_alike(order: Order) -> None:
     """Two independent equal walks: every covariance has equal eigenvalues, whose eigenvectors have no derivative."""
     base = random_gaussian(0, order, dim_x=2, dim_y=2, gaps=False)._replace(A=jnp.eye(2), C=jnp.eye(2), R=jnp.eye(2))

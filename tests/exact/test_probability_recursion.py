@@ -79,7 +79,7 @@ def long_chain(steps: int, states: int, seed: int = 0) -> FiniteState:
     return FiniteState(jnp.ones(states) / states, jnp.array(T), jnp.array(3.0 * rng.normal(size=(steps, states))))
 
 
-@pytest.mark.parametrize(("steps", "states"), [(12_000, 2), (300, 20)])
+@pytest.mark.parametrize(("steps", "states"), [pytest.param(12_000, 2, marks=pytest.mark.slow), (300, 20)])
 def test_a_long_chain_and_a_large_one_equal_logarithms(steps: int, states: int) -> None:
     """Eight steps in a turn of the loop; exp inside of it."""
     system = long_chain(steps, states)

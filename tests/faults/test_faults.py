@@ -18,8 +18,13 @@ def named(planted: Planted) -> str:
     return f"{planted.fault}, {planted.model}, {planted.engine}"
 
 
-def marked(planted: list[Planted]) -> list:
-    return [pytest.param(p, id=named(p), marks=[pytest.mark.nightly] if p.slow else []) for p in planted]
+def marked(planted: list[Planted], slow: tuple[str, ...] = ()) -> list:
+    """Each with its name; left to the nightly run if it says so itself, and to the slow one if `slow` names it."""
+
+    def marks(p: Planted) -> list[pytest.MarkDecorator]:
+        return [pytest.mark.nightly] if p.slow else [pytest.mark.slow] if named(p) in slow else []
+
+    return [pytest.param(p, id=named(p), marks=marks(p)) for p in planted]
 
 
 @pytest.mark.slow
@@ -46,7 +51,7 @@ SOUND = [
 ]
 
 
-@pytest.mark.parametrize("planted", marked(SOUND))
+@pytest.mark.parametrize("planted", marked(SOUND, slow=("action one step late, tiger, smc",)))
 def test_the_right_program_is_left_alone(planted: Planted) -> None:
     (case,) = cases(planted.model, range(SEED, SEED + 1))
     (reference,) = right_answers(planted.model, [case], learned=planted.learns)

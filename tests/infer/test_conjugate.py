@@ -74,8 +74,11 @@ CASES: dict[str, tuple[Any, Callable, Family, Any]] = {
 }  # fmt: skip
 
 
+QUICK = {"a chance", "a precision"}
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "a covariance" else name for name in CASES]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 )
 def test_the_numbers_of_the_family(name: str) -> None:
     prior, log_likelihood, family, numbers = CASES[name]

@@ -38,7 +38,7 @@ RUNS = {
 }
 
 
-SLOW = {name for name in RUNS if name.startswith(("nuts", "svi"))} - {"svi, Gaussian, states"}
+SLOW = {name for name in RUNS if name.startswith(("nuts", "svi"))}
 
 
 @pytest.fixture(

@@ -55,6 +55,7 @@ def flat(y: Any) -> None:
     scan(step, 0.0, y)
 
 
+@pytest.mark.slow
 def test_a_flat_parameter_and_a_missing_observation() -> None:
     y = np.random.default_rng(0).normal(size=6)
     y[3] = np.nan

@@ -56,6 +56,7 @@ def test_every_step_is_answered_and_right(finite: tuple[xr.DataTree, xr.DataTree
     assert sampled.attrs["num_prefixes"] == len(Y) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "by"), [("filtered", "smoothed"), ("predicted", "filtered")])
 def test_one_belief_passed_off_as_another_is_noticed(
     finite: tuple[xr.DataTree, xr.DataTree], kind: str, by: str

@@ -97,7 +97,12 @@ READ: dict[str, tuple[Callable, dict, dict]] = {
 }
 
 
-@pytest.fixture(scope="module", params=list(READ))
+SLOW = {"finite, emission first", "finite, several", "Gaussian, emission first"}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in READ]
+)
 def both(request: pytest.FixtureRequest) -> tuple[xr.DataTree, xr.DataTree]:
     model, data, parameters = READ[request.param]
     filtered = smc(num_particles=2000, num_replicates=32)(read(model, data, parameters, exactly=False), KEY)

@@ -14,6 +14,7 @@ DATA = {"observations": nile.data()["observations"][:10]}
 PARAMETERS = {"level_scale": 60.0, "observation_scale": 120.0}
 
 
+@pytest.mark.slow
 def test_the_standardised_program_has_the_same_density() -> None:
     program = read(nile.model, DATA, PARAMETERS).program(PARAMETERS)
     standard, constrain, start = _standardised(program, jax.random.key(0))

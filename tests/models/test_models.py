@@ -107,6 +107,7 @@ def test_neither_data_nor_prior_of_three_state_know_the_names_of_the_states() ->
         assert_one_value(densities)
 
 
+@pytest.mark.slow
 def test_a_prior_that_names_the_states_is_seen_to_do_so() -> None:
     evidences, marginals, joints = under_every_name("two_state_pomdp", 0)
     assert_one_value(evidences)

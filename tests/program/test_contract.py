@@ -87,7 +87,12 @@ def assert_beliefs(
         assert_gaussian_beliefs(system, expected)
 
 
-@every_model
+QUICK = {"two_state_pomdp", "nile"}  # one of each family
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in shipped()]
+)
 def test_the_verbs_run_on_the_whole_series_of_every_shipped_model(name: str) -> None:
     _, _, system = whole(name)
     verbs = finite if isinstance(system, FiniteState) else gaussian

@@ -73,6 +73,7 @@ def test_a_finite_coupling_that_an_input_switches_on(mix: Callable, sequences: i
     assert_logs_close(finite.evidence(system).sum(), listed.log_evidence, "log evidence")
 
 
+@pytest.mark.slow
 def test_a_gaussian_coupling_that_an_input_switches_on() -> None:
     data = {"y": Y, "switch": SWITCH}
     together = read(gaussian_program(LATE), data).system

@@ -125,6 +125,7 @@ def test_a_nan_that_is_no_missing_observation() -> None:
         read(tiger.model, {"observations": SEEN, "actions": np.where(np.arange(6) == 2, np.nan, 0.0)})
 
 
+@pytest.mark.slow
 def test_a_vector_with_dependent_components_that_is_missing_in_part() -> None:
     """A normal vector leaves the missing component out, exactly; of another one that is not possible."""
     R = np.array([[1.0, 0.5], [0.5, 2.0]])

@@ -272,6 +272,7 @@ def test_quadratic_of_observations_that_are_masked() -> None:
     assert_close(found.log_predictive, expected.log_predictive + constant * seen)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_refused() -> None:
     y, hidden = {"y": np.array([0, 2])}, {"start": 2, "state": 2}
 

@@ -62,7 +62,10 @@ def made(name: str) -> tuple[xr.DataTree, str]:
     return run, as_html(run)
 
 
-@pytest.fixture(params=list(RUNS))
+SLOW = {"several Gaussian series"}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in RUNS])
 def drawn(request: pytest.FixtureRequest) -> tuple[xr.DataTree, str]:
     return made(request.param)
 

@@ -77,7 +77,7 @@ def epidemic_by_hand(cases: list[float], beta: float) -> float:
     return evidence({(3, 1, 1, 0): 1.0}, move, seen, len(cases))
 
 
-@pytest.mark.parametrize("cases", [[1, 0, 2], [1.0, np.nan, 1.0]])
+@pytest.mark.parametrize("cases", [[1, 0, 2], pytest.param([1.0, np.nan, 1.0], marks=pytest.mark.slow)])
 def test_an_epidemic(cases: list[float]) -> None:
     data, parameters = {"cases": np.array(cases)}, {"beta": 0.8}
     np.testing.assert_allclose(read_evidence(epidemic, data, parameters), epidemic_by_hand(cases, 0.8), rtol=1e-10)

@@ -244,6 +244,7 @@ def test_a_choice_that_is_no_whole_number(value: float) -> None:
         read(choices, {"y": y})
 
 
+@pytest.mark.slow
 def test_gradients_go_through_an_unknown() -> None:
     def model(y: Any) -> None:
         a = numpyro.sample("a", dist.Normal(0.0, 1.0))

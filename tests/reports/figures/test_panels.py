@@ -115,7 +115,7 @@ def test_curves_that_differ_most_are_kept() -> None:
     assert told == " Of 10 curves the 8 with the largest differences are shown."
 
 
-@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("dims", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_undetermined_belief_is_left_out(dims: int) -> None:
     run = several.gaussian_series(dims=dims)
     found = distances("filtered", run["engines/nuts"], run["engines/exact"])

@@ -135,6 +135,7 @@ def identified() -> xr.Dataset:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_section_on_what_can_be_learned() -> None:
     run = trees.finite_known()
     assert 'id="learnable"' not in as_html(run)  # a run of before
