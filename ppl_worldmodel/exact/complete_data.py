@@ -14,6 +14,7 @@ from jax.scipy.stats import multivariate_normal
 from jaxtyping import Array
 
 from ppl_worldmodel.exact import finite, gaussian, kalman
+from ppl_worldmodel.exact.drawn_states import drawn
 from ppl_worldmodel.exact.kalman import Belief
 from ppl_worldmodel.exact.simulated_path import root
 from ppl_worldmodel.exact.system import FiniteState, LinearGaussian
@@ -76,7 +77,7 @@ def _finite_start(system: FiniteState, states: Array, key: Array) -> Array:
     logits = finite.log(system.initial) + finite.log(transition[:, states[0]])
     if order == "both states":
         logits = logits + system.log_likelihood[0][:, states[0]]
-    return jax.random.categorical(key, logits)
+    return drawn(logits, jax.random.uniform(key))
 
 
 def _gaussian_start(system: LinearGaussian, states: Array, key: Array) -> Array:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from ppl_worldmodel.exact import finite_evidence, log_recursion, probability_recursion
 from ppl_worldmodel.exact.arguments import takes
+from ppl_worldmodel.exact.drawn_states import drawn
 from ppl_worldmodel.exact.log_recursion import log, moves, pair
 from ppl_worldmodel.exact.sequences import each_sequence
 from ppl_worldmodel.exact.shapes import shapes
@@ -28,6 +29,7 @@ from ppl_worldmodel.exact.system import FiniteState
 from ppl_worldmodel.exact.whole_batch import whole_batch
 
 ALGORITHM = "forward and backward recursion"
+SMALL = 1_000_000  # numbers: up to so many, all moves of drawn paths are looked at at once
 
 
 class Beliefs(NamedTuple):
@@ -168,19 +170,27 @@ def sample_paths(system: FiniteState, key: Array, num_paths: int) -> Int[Array, 
         return found.safe, (log(found.filtered), found.log_predictive)
 
     log_filtered, log_predictive = _either(system, in_probabilities, lambda: log_recursion.forward(system)[1:])
-    key_last, key_back = jax.random.split(key)
-    last = jax.random.categorical(key_last, log_filtered[-1], shape=(num_paths,))
+    steps = log_filtered.shape[0]
+    u = jax.random.uniform(key, (steps, num_paths))
+    last = drawn(jnp.broadcast_to(log_filtered[-1], (num_paths, system.num_states)), u[-1])
+    inputs = log_filtered[:-1], moves(system, log_predictive), u[:-1]
 
-    def back(following, inputs):
-        log_belief, move, key = inputs
+    def before(log_belief: Array, move: tuple[Array | None, Array], following: Array, u: Array) -> Array:
+        """The state before each of these states, of each path."""
         transition, log_likelihood = pair(system, move)
-        logits = log_belief + (log(transition) + log_likelihood)[:, following].T
-        state = jax.random.categorical(key, logits, axis=-1)
-        return state, state
+        return drawn(log_belief + (log(transition) + log_likelihood)[:, following].T, u)
 
-    steps = moves(system, log_predictive)
-    keys = jax.random.split(key_back, log_filtered.shape[0] - 1)
-    _, earlier = lax.scan(back, last, (log_filtered[:-1], steps, keys), reverse=True)
+    if num_paths * steps * system.num_states**2 <= SMALL:
+        # Before every state that there is, of all steps at once; then only the path is followed.
+        every = jnp.tile(jnp.arange(system.num_states), num_paths)
+        origins = jax.vmap(lambda l, move, u: before(l, move, every, jnp.repeat(u, system.num_states)))(*inputs)
+        origins = origins.reshape(steps - 1, num_paths, system.num_states)
+        path = jnp.arange(num_paths)
+        _, earlier = lax.scan(lambda state, origin: (origin[path, state],) * 2, last, origins, reverse=True)
+    else:
+        _, earlier = lax.scan(
+            lambda state, given: (before(*given[:2], state, given[2]),) * 2, last, inputs, reverse=True
+        )
     return jnp.concatenate([earlier, last[None]], axis=0).T
 
 

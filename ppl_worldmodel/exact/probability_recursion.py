@@ -33,7 +33,7 @@ VECTORISED = (
     16  # up to so many states exp is taken of the whole series at once; above, in the step: the array would be large
 )
 LARGE = 2048  # from so many products, steps K^2, it is used
-LONG = 10_000  # from so many steps 8 of them are one turn of the compiled loop, which takes longer to compile; below, 2
+LONG = 1_000  # from so many steps 8 of them are one turn of the compiled loop, which takes longer to compile; below, 2
 FUSED = 4  # up to so many states a product with the matrix is a sum that XLA fuses with its surroundings; above, a library call
 
 

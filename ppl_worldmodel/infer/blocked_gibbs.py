@@ -51,21 +51,20 @@ def chain(
         return parameters, path
 
     def run(data: Mapping[str, Any], key: Array) -> tuple[Parameters, Path]:
-        key_start, key_warmup, key_draws = jax.random.split(key, 3)
+        key_start, key_draws = jax.random.split(key)
         here = reading.on(data)
         start = {name: site.value for name, site in random_parameters(here, key_start).items()}
 
-        def on(parameters: Parameters, key: Array) -> tuple[Parameters, None]:
-            return sweep(here, parameters, key)[0], None
+        def step(at: tuple[Parameters, Path], given: tuple[Array, Array]) -> tuple[Any, Any]:
+            sweeps, key = given
+            at = lax.fori_loop(0, sweeps, lambda i, at: sweep(here, at[0], jax.random.fold_in(key, i)), at)
+            return at, at
 
-        def step(parameters: Parameters, key: Array) -> tuple[Parameters, tuple[Parameters, Path]]:
-            keys = jax.random.split(key, thin)
-            before, _ = lax.scan(on, parameters, keys[1:])
-            after, path = sweep(here, before, keys[0])
-            return after, (after, path)
-
-        warm, _ = lax.scan(on, start, jax.random.split(key_warmup, num_warmup))
-        return lax.scan(step, warm, jax.random.split(key_draws, num_samples))[1]
+        # One loop for the warm-up and the draws: a sweep takes seconds to compile.
+        sweeps = jnp.full(num_samples, thin).at[0].add(num_warmup)
+        like = jax.eval_shape(lambda: sample_path(here.at(start), key_draws))
+        first = start, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+        return lax.scan(step, first, (sweeps, jax.random.split(key_draws, num_samples)))[1]
 
     return run
 

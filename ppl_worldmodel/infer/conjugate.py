@@ -69,12 +69,20 @@ def _within_simplex(slope: Array, value: Array) -> Array:
     return weighted - value * weighted.sum(axis=-1, keepdims=True)
 
 
+def _at_both(slope: Slope, one: Array, two: Array) -> tuple[Array, Array]:
+    """The slope at two values, compiled once."""
+    both = jax.vmap(slope)(jnp.stack([one, two]))
+    return both[0], both[1]
+
+
 def _read_dirichlet(slope: Slope, like: Array) -> Array:
     """At p along the logarithms the slope is (a_k - 1) - p_k sum(a - 1); the sum follows from two values of p."""
     count = like.shape[-1]
     even = jnp.full(like.shape, 1.0 / count)
     tilted = jnp.broadcast_to(jnp.arange(1.0, count + 1.0) / (count * (count + 1) / 2), like.shape)
-    at_even, at_tilted = (_within_simplex(slope(at), at) for at in (even, tilted))
+    at_even, at_tilted = (
+        _within_simplex(each, at) for each, at in zip(_at_both(slope, even, tilted), (even, tilted), strict=True)
+    )
     apart = tilted - even
     if count == 1:  # the one value that there is has any concentration
         return jnp.ones(like.shape)
@@ -83,17 +91,17 @@ def _read_dirichlet(slope: Slope, like: Array) -> Array:
 
 
 def _read_beta(slope: Slope, like: Array) -> tuple[Array, Array]:
-    low, high = (slope(jnp.full(like.shape, at)) for at in (0.25, 0.75))
+    low, high = _at_both(slope, jnp.full(like.shape, 0.25), jnp.full(like.shape, 0.75))
     return 1.0 + 3.0 * (3.0 * low - high) / 32.0, 1.0 + 3.0 * (low - 3.0 * high) / 32.0
 
 
 def _read_gamma(slope: Slope, like: Array) -> tuple[Array, Array]:
-    one, two = (slope(jnp.full(like.shape, at)) for at in (1.0, 2.0))
+    one, two = _at_both(slope, jnp.ones(like.shape), jnp.full(like.shape, 2.0))
     return 1.0 + 2.0 * (one - two), one - 2.0 * two
 
 
 def _read_inverse_gamma(slope: Slope, like: Array) -> tuple[Array, Array]:
-    one, two = (slope(jnp.full(like.shape, at)) for at in (1.0, 2.0))
+    one, two = _at_both(slope, jnp.ones(like.shape), jnp.full(like.shape, 2.0))
     return one - 4.0 * two - 1.0, 2.0 * one - 4.0 * two
 
 
@@ -121,7 +129,8 @@ def _symmetric(matrix: Array) -> Array:
 def _at_multiples(slope: Slope, like: Array) -> tuple[Array, Array, Array]:
     """The identity matrix, and the slopes there and at twice it."""
     eye = jnp.broadcast_to(jnp.eye(like.shape[-1]), like.shape)
-    return eye, _symmetric(slope(eye)), _symmetric(slope(2.0 * eye))
+    one, two = _at_both(slope, eye, 2.0 * eye)
+    return eye, _symmetric(one), _symmetric(two)
 
 
 def _read_wishart(slope: Slope, like: Array) -> tuple[Array, Array]:

@@ -55,7 +55,10 @@ def factor_symmetry(reading: Reading) -> FactorSymmetry | None:
     still: dict[str, tuple[Axis, ...]] = {name: (fixed,) * len(shape) for name, shape in shapes.items()}
     if not any(number in shapes[name] for name in space.names) and not (number == 1 and free):
         return None
-    at = jax.jit(lambda parameters: _arrays(reading.at(parameters)))
+
+    def at(parameters: Mapping[str, Any]) -> tuple[Array, ...]:
+        return _arrays(reading.at(parameters))
+
     prior = jax.jit(lambda parameters: _prior(space, parameters))
     before = [(each, at(each), prior(each)) for each in drawn]
 

@@ -52,10 +52,9 @@ def relabelling(reading: Reading) -> Relabelling | None:
     options = [_choices(drawn[0][name], number) for name in space.names]
     if number == 1 or not 1 < np.prod([len(each) for each in options]) <= MOST_CHOICES:
         return None
-    system_at = quickly(lambda parameters: _arrays(reading.at(parameters)), drawn[0])
 
     def at(parameters: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
-        return jax.tree.map(np.asarray, system_at(parameters))
+        return jax.tree.map(np.asarray, _arrays(reading.at(parameters)))
 
     # A cycle and an exchange of two generate all permutations.
     moves = [np.roll(np.arange(number), 1), np.r_[1, 0, 2:number]]

@@ -10,10 +10,11 @@ import numpy as np
 import numpyro
 from jaxtyping import Array
 
+from ppl_worldmodel.exact.system import System
 from ppl_worldmodel.program.examine import examine
 from ppl_worldmodel.program.intercept import Beginning, Intercept
 from ppl_worldmodel.program.missing import masking
-from ppl_worldmodel.program.plan import KnownSystem, Plan
+from ppl_worldmodel.program.plan import Plan
 from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.sites import Scan
 from ppl_worldmodel.program.start import starting_sites
@@ -46,24 +47,29 @@ def marginalize(model: Callable) -> Callable:
     def integrated(*args, **kwargs):
         arguments = _arguments(model, args, kwargs)
         program = masking.observe(model) if masking.has_gaps(arguments) else model
-        return with_factor(Reading(model, arguments, None, plan_of(program, arguments), {}), FACTOR, log_predictive)()
+        reading = Reading(model, arguments, None, plan_of(program, arguments), {})
+        terms: list[Array] = []
+
+        def on_scan(scan: Scan, beginning: Beginning) -> None:
+            terms.append(log_predictive(read_scan(scan, beginning, reading.plan)))
+
+        result = Intercept(reading.program(), reading.plan.start, on_scan)()
+        numpyro.factor(FACTOR, terms[0])
+        return result
 
     return integrated
 
 
-def with_factor(reading: Reading, name: str, of_system: Callable[[KnownSystem], Array]) -> Callable[[], Any]:
+def with_factor(reading: Reading, name: str, of_system: Callable[[System], Array]) -> Callable[[], Any]:
     """The program on its data over its parameters alone, without arguments: the factor `of_system` of the system stands in the
     place of the scan and the initial state.
     """
 
     def program() -> Any:
-        terms: list[Array] = []
-
-        def on_scan(scan: Scan, beginning: Beginning) -> None:
-            terms.append(of_system(read_scan(scan, beginning, reading.plan)))
-
-        result = Intercept(reading.program(), reading.plan.start, on_scan)()
-        numpyro.factor(name, terms[0])
+        run = Intercept(reading.program(), reading.plan.start, lambda scan, beginning: None)
+        result = run()
+        system = reading.at({name: run.values[name] for name in reading.parameters})
+        numpyro.factor(name, of_system(system))
         return result
 
     return program

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.exact.system import Structure, System
 from ppl_worldmodel.program.arguments import check_call
@@ -63,8 +66,16 @@ class Reading:
         return self.system.structure if self.system is not None else Structure(factors=state_names(self))
 
     def at(self, parameters: Mapping[str, Any]) -> System:
-        """The system at values of the parameters that JAX may trace, unchecked: for use inside jit, vmap and grad."""
-        return self.visit(lambda scan, beginning: read_scan(scan, beginning, self.plan), parameters)
+        """The system at values of the parameters that JAX may trace, unchecked: for use inside jit, vmap and grad.
+
+        The program itself runs once for each reading and shape: after that its jaxpr stands for it.
+        """
+        key = "at", self.plan.form  # all of a plan that a reading's copies change
+        if key not in self._kept:
+            self._kept[key] = jax.jit(
+                lambda parameters: self.visit(lambda scan, beginning: read_scan(scan, beginning, self.plan), parameters)
+            )
+        return self._kept[key]({name: jnp.asarray(value) for name, value in parameters.items()})
 
     def on(self, data: Mapping[str, Any]) -> "Reading":
         """The same program on other data of the same shapes, which JAX may trace; its `system` stays that of the first data."""
