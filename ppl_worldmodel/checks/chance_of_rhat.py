@@ -30,7 +30,7 @@ def largest_by_chance(draws: Float[np.ndarray, "chain draw"], entries: int) -> f
         float(xr.DataArray(chain[None], dims=("chain", "draw")).azstats.ess(method="bulk"))
         if np.ptp(chain) > 0
         else np.nan
-        for chain in draws.astype(float)
+        for chain in draws
     ]
     half = np.nan_to_num(np.array(each), nan=float(length)).mean() / 2.0
     if half < FEWEST:

@@ -163,7 +163,7 @@ def _apart(candidate: xr.DataTree, entries: np.ndarray, rhat: np.ndarray) -> int
         flat = values.values.reshape(*values.shape[:2], -1)
         for column, label in enumerate(entry_names({str(name): values.values[0, 0]})):
             if label in wanted:
-                draws[label] = flat[..., column]
+                draws[label] = flat[..., column].astype(float)
     chance = (largest_by_chance(draws[str(entries[at])], len(rhat)) for at in suspects)
     return next((at for at, most in zip(suspects, chance, strict=True) if rhat[at] > most), None)
 
