@@ -13,8 +13,8 @@ PACKAGE = ROOT / "ppl_worldmodel"
 
 # What a folder may import from: itself and what stands before it. `base` are the files beside the folders.
 ARROW = [
-    "base", "exact", "program", "files", "infer", "checks", "labels", "identifiability", "comparisons", "reports", "studies",
-    "cli",
+    "base", "exact", "program", "files", "infer", "checks", "labels", "identifiability", "comparisons", "control", "reports",
+    "studies", "cli",
 ]  # fmt: skip
 ENTRIES = {"__init__.py", "demo.py"}  # these only call what the folders have
 

@@ -15,6 +15,7 @@ from ppl_worldmodel.infer.gibbs import gibbs
 from ppl_worldmodel.infer.nuts import nuts
 from ppl_worldmodel.infer.result_tree import Engine
 from ppl_worldmodel.labels.aligned_results import LABELLING, aligned
+from ppl_worldmodel.labels.factor_symmetry import factor_symmetry
 from ppl_worldmodel.labels.relabelling import Relabelling, relabelling
 from ppl_worldmodel.labels.state_axes import with_state_axes
 from ppl_worldmodel.program.coordinates import Coordinates, coordinates
@@ -60,7 +61,9 @@ def fit(
     if names is not None and names.exchangeable:
         result = aligned(result, reading, names, reference)
     result = with_state_axes(result, names).copy()
-    result.attrs["labelling"] = LABELLING
+    # Draws of factors keep their signs and rotations: bridge sampling wants every image of the posterior.
+    if factor_symmetry(reading) is None:
+        result.attrs["labelling"] = LABELLING
     posterior = result["posterior"].to_dataset()
     flatten = jax.jit(jax.vmap(jax.vmap(space.unconstrain)))
     draws = flatten({name: jnp.asarray(posterior[name].values) for name in space.names})

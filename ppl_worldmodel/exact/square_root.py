@@ -1,10 +1,8 @@
 """Square-root Kalman filter and smoother in double-double arithmetic, where covariances would lose their digits.
 
 A belief is x = mean + reach delta + root noise: noise is standard normal, delta has a flat density (of a diffuse first state).
-Observing one number is a projection. With g its row of `root` and u = g / |g|, its whitened innovation is e = v / |g|. The part of
-each row along u is taken out of `root`, and e times that part is added to the mean. Nothing is inverted, so singular noise, known
-states and observations without noise are no special cases. While the row's `reach` is not zero, the number determines one direction
-of delta in the same way.
+Observing one number is a projection (`exact.projection`). Nothing is inverted, so singular noise, known states and observations
+without noise are no special cases.
 
 Source: Bierman (1977), Factorization Methods for Discrete Sequential Estimation, chapters 5 and 6; Park & Kailath (1995), IEEE
 Transactions on Automatic Control 40 (smoother); Koopman & Durbin (2000), Journal of Time Series Analysis 21 (diffuse start).
@@ -21,19 +19,8 @@ from ppl_worldmodel.exact import double_double as dd
 from ppl_worldmodel.exact import kalman
 from ppl_worldmodel.exact.double_double import Pair
 from ppl_worldmodel.exact.kalman import Belief, Corrected, Smoothed
+from ppl_worldmodel.exact.projection import Factored, cleaned, compressed, condition, rank, reference
 from ppl_worldmodel.exact.system import LinearGaussian
-
-
-class Factored(NamedTuple):
-    """x = mean + reach delta + root noise; mean (dim_x,), reach (dim_x, directions), root (dim_x, dim_noise).
-
-    unseen  how many directions of delta are not determined yet
-    """
-
-    mean: Pair
-    reach: Pair
-    root: Pair
-    unseen: Array
 
 
 class Moves(NamedTuple):
@@ -88,7 +75,7 @@ def forward(system: LinearGaussian, units: LinearGaussian | None = None) -> tupl
     def step(filtered: Factored, move: Moves) -> tuple[Factored, tuple]:
         predicted = _predict(filtered, move)
         filtered, log_term = _observe(predicted, move)
-        return filtered._replace(root=_compressed(filtered.root)), (predicted, filtered, log_term)
+        return filtered._replace(root=compressed(filtered.root)), (predicted, filtered, log_term)
 
     return Forward(*lax.scan(step, initial, moves)[1]), moves
 
@@ -96,7 +83,7 @@ def forward(system: LinearGaussian, units: LinearGaussian | None = None) -> tupl
 def backward(found: Forward, moves: Moves) -> tuple[Factored, Pair]:
     """Factored beliefs given all observations for every t, and the gains from t + 1 back to t."""
     last = jax.tree.map(lambda series: series[-1], found.filtered)
-    last = last._replace(root=_compressed(last.root))
+    last = last._replace(root=compressed(last.root))
     size = last.root.shape[0]
 
     def step(following: Factored, inputs: tuple[Factored, Factored, Moves]) -> tuple[Factored, tuple[Factored, Pair]]:
@@ -104,7 +91,7 @@ def backward(found: Forward, moves: Moves) -> tuple[Factored, Pair]:
         gain, given = _given_next(filtered, move)
         across = dd.join([following.root, following.reach, dd.subtract(following.mean, ahead.mean)[:, None]], axis=1)
         across = dd.product(gain, across)
-        root = _compressed(dd.join([across[:, :size], given.root], axis=1))
+        root = compressed(dd.join([across[:, :size], given.root], axis=1))
         reach = dd.add(across[:, size:-1], given.reach)
         smoothed = Factored(dd.add(filtered.mean, across[:, -1]), reach, root, following.unseen)
         return smoothed, (smoothed, gain)
@@ -155,7 +142,7 @@ def factor(covariance: Array, other: Array | float = 0.0) -> Pair:
         rest, found = carry
         pivot = rest[..., i, i]
         pivot = dd.select(pivot.high < 0, dd.pair(-other * pivot.high), pivot)
-        positive = pivot.high > _rank() * whole[..., i]
+        positive = pivot.high > rank() * whole[..., i]
         root = dd.square_root(dd.select(positive, pivot, one))
         column = dd.multiply(rest[..., :, i], dd.divide(one, root)[..., None])
         column = dd.select((jnp.arange(size) >= i) & positive[..., None], column, none)
@@ -214,8 +201,8 @@ def _predict(filtered: Factored, move: Moves) -> Factored:
     noises = filtered.root.shape[1]
     moved = dd.product(move.A, dd.join([filtered.root, filtered.reach, filtered.mean[:, None]], axis=1))
     root = dd.join([moved[:, :noises], move.push], axis=1)
-    root = _cleaned(root, _reference(move.A, filtered.root, move.push))
-    reach = _cleaned(moved[:, noises:-1], _reference(move.A, filtered.reach))
+    root = cleaned(root, reference(move.A, filtered.root, move.push))
+    reach = cleaned(moved[:, noises:-1], reference(move.A, filtered.reach))
     return Factored(dd.add(moved[:, -1], move.b), reach, root, filtered.unseen)
 
 
@@ -237,8 +224,8 @@ def _given_next(filtered: Factored, move: Moves) -> tuple[Pair, Factored]:
         dd.join([moved.root, dd.join([filtered.root, still], axis=1)], axis=0),
         filtered.unseen,
     )
-    sizes = _reference(move.A, filtered.root, move.push), _reference(move.A, filtered.reach)
-    given, _ = _condition(rows, dd.pair(jnp.eye(size)), jnp.ones(size, bool), sizes)
+    sizes = reference(move.A, filtered.root, move.push), reference(move.A, filtered.reach)
+    given, _ = condition(rows, dd.pair(jnp.eye(size)), jnp.ones(size, bool), sizes)
     return given.mean[size:], Factored(filtered.mean, given.reach[size:], given.root[size:], given.unseen)
 
 
@@ -254,92 +241,6 @@ def _observe(predicted: Factored, move: Moves) -> tuple[Factored, Array]:
         dd.join([dd.join([seen[:, :noises], move.noise], axis=1), dd.join([predicted.root, silent], axis=1)], axis=0),
         predicted.unseen,
     )
-    sizes = _reference(move.C, predicted.root, move.noise), _reference(move.C, predicted.reach)
-    given, log_density = _condition(rows, y[:, None], present, sizes)
+    sizes = reference(move.C, predicted.root, move.noise), reference(move.C, predicted.reach)
+    given, log_density = condition(rows, y[:, None], present, sizes)
     return Factored(given.mean[dim_y:, 0], given.reach[dim_y:], given.root[dim_y:], given.unseen), log_density
-
-
-def _condition(rows: Factored, target: Pair, present: Array, sizes: tuple[Array, Array]) -> tuple[Factored, Array]:
-    """Condition on the first rows being `target`, one by one. The mean may have several columns; the density is the first's.
-
-    sizes  of the rows of root and reach before anything cancelled: a row below `_rank()` times its size counts as zero
-    """
-    log_two_pi = jnp.log(2 * jnp.pi)
-
-    def one_row(i: Array, carry: tuple[Factored, Array]) -> tuple[Factored, Array]:
-        (mean, reach, root, unseen), log_density = carry
-        innovation = dd.subtract(target[i], mean[i])
-        random, norm, along, aside = _projection(root, i, sizes[0][i], present[i])
-        gain = dd.multiply(aside, norm.inverse[None])
-        projected = dd.subtract(root, dd.outer(aside, along))
-        log_term = -0.5 * (dd.multiply(innovation[0], norm.inverse).high ** 2 + log_two_pi) - jnp.log(norm.size)
-        log_term = jnp.where(random, log_term, jnp.where(present[i], jnp.nan, 0.0))
-        if reach.shape[1]:
-            free, flat, within, shift = _projection(reach, i, sizes[1][i], present[i] & (unseen > 0))
-            freeing = dd.multiply(shift, flat.inverse[None])
-            gain = dd.select(free, freeing, gain)
-            projected = dd.select(free, dd.subtract(root, dd.outer(freeing, root[i])), projected)
-            narrowed = _cleaned(dd.subtract(reach, dd.outer(shift, within)), _norms(reach))
-            unseen = unseen - free
-            # Once delta is determined, the rest of its reach is rounding error.
-            reach = dd.select(free, dd.select(unseen > 0, narrowed, dd.pair(jnp.zeros(reach.shape))), reach)
-            log_term = jnp.where(free, -jnp.log(flat.size), log_term)
-            random = random | free
-        root = dd.select(random, _cleaned(projected, _norms(root)), root)
-        mean = dd.select(random, dd.add(mean, dd.outer(gain, innovation)), mean)
-        return Factored(mean, reach, root, unseen), log_density + log_term
-
-    return lax.fori_loop(0, target.shape[0], one_row, (rows, jnp.zeros(())))
-
-
-class _Norm(NamedTuple):
-    """The length of a row and its inverse; one where the row is zero."""
-
-    size: Array
-    inverse: Pair
-
-
-def _projection(rows: Pair, i: Array, reference: Array, wanted: Array) -> tuple[Array, _Norm, Pair, Pair]:
-    """Whether row i is more than rounding error; its length; its direction; and the component of each row along it."""
-    row, one = rows[i], dd.pair(jnp.ones(()))
-    found = wanted & (_norms(row) > _rank() * reference)
-    square = dd.select(found, dd.total(dd.multiply(row, row)), one)
-    size = dd.square_root(square)
-    inverse = dd.divide(one, size)
-    along = dd.multiply(row, inverse[None])
-    return found, _Norm(size.high, inverse), along, dd.dot(rows, along[None])
-
-
-def _compressed(root: Pair) -> Pair:
-    """The lower triangular matrix with the same L L' (Gram-Schmidt on rows)."""
-    size, sizes = root.shape[0], _norms(root)
-
-    def one_row(i: Array, carry: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
-        rest, found = carry
-        random, _, along, aside = _projection(rest, i, sizes[i], jnp.ones((), bool))
-        aside = dd.select(random & (jnp.arange(size) >= i), aside, dd.pair(jnp.zeros(size)))
-        found = jax.tree.map(lambda all, column: all.at[:, i].set(column), found, aside)
-        return dd.subtract(rest, dd.outer(aside, along)), found
-
-    return lax.fori_loop(0, size, one_row, (root, dd.pair(jnp.zeros((size, size)))))[1]
-
-
-def _rank() -> float:
-    """The relative size below which the rest of a row after a projection counts as zero: 4e-28 in float64."""
-    return float(jnp.finfo(jnp.float_).eps) ** 1.75
-
-
-def _norms(rows: Pair) -> Array:
-    """Lengths of rows, as floats; they decide what is rounding error and have no derivative."""
-    return lax.stop_gradient(jnp.sqrt((rows.high**2).sum(axis=-1)))
-
-
-def _cleaned(rows: Pair, sizes: Array) -> Pair:
-    """The rows, set to zero where they are only rounding error beside `sizes`."""
-    return dd.select((_norms(rows) > _rank() * sizes)[:, None], rows, dd.pair(jnp.zeros(rows.shape)))
-
-
-def _reference(matrix: Pair, rows: Pair, noise: Pair | None = None) -> Array:
-    """How large the rows of matrix @ rows + noise would be if nothing cancelled."""
-    sizes = lax.stop_gradient(jnp.abs(matrix.high)) @ _norms(rows)
-    return sizes if noise is None else sizes + _norms(noise)

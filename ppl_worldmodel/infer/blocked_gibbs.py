@@ -23,7 +23,7 @@ from ppl_worldmodel.exact.complete_data import Path, log_joint, no_density, samp
 from ppl_worldmodel.infer.conjugate import Family, families, misfit
 from ppl_worldmodel.program.coordinates import random_parameters
 from ppl_worldmodel.program.marginalize import with_factor
-from ppl_worldmodel.program.reading import Reading
+from ppl_worldmodel.program.reading import Reading, once
 from ppl_worldmodel.program.sites import Sample, kind, random_value
 
 ROUNDING = 1e-6
@@ -79,6 +79,7 @@ def _slope(reading: Reading, parameters: Parameters, path: Path, name: str) -> C
     return jax.grad(density)
 
 
+@once
 def conjugate_families(reading: Reading) -> dict[str, Family]:
     """The family of each parameter's full conditional, measured at random parameters and paths.
 

@@ -71,6 +71,7 @@ class EngineSpec(NamedTuple):
     states   the kinds of state about which it answers at given parameters
     unread   does it also answer about programs that are not read exactly, by running them?
     refuses  why it cannot sample the states of this program at given parameters, though they are of such a kind; "" where it can
+    conjugate  can it draw every parameter of this program from its own full conditional? Then it learns faster than NUTS
     chain    one chain as a plain function of (data, key), for `jax.vmap` over the data sets of a calibration; None: it has none
     order    where it stands on pages and in lists; engines of one order stand in that of their names
     """
@@ -81,6 +82,7 @@ class EngineSpec(NamedTuple):
     states: tuple[Kind, ...] = ()
     unread: bool = False
     refuses: Callable[[Reading], str] = lambda reading: ""
+    conjugate: Callable[[Reading], bool] = lambda reading: False
     chain: Callable[[Reading, Lengths], Callable[[Mapping[str, Any], Array], Draws]] | None = None
     order: int = 100
 

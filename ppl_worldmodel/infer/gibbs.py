@@ -13,6 +13,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from ppl_worldmodel import memory
+from ppl_worldmodel.errors import NotExactlySolvable
 from ppl_worldmodel.infer import beliefs as belief
 from ppl_worldmodel.infer import result_tree
 from ppl_worldmodel.infer.blocked_gibbs import chain, conjugate_families
@@ -95,4 +96,16 @@ def _of_study(budget: Budget) -> Engine:
     )  # fmt: skip
 
 
-ENGINES = (EngineSpec("gibbs", _of_study, learns=True, states=("finite",), chain=gibbs_chain, order=20),)
+def _conjugate(reading: Reading) -> bool:
+    try:
+        conjugate_families(reading)
+    except NotExactlySolvable:
+        return False
+    return True
+
+
+ENGINES = (
+    EngineSpec(
+        "gibbs", _of_study, learns=True, states=("finite",), conjugate=_conjugate, chain=gibbs_chain, order=20,
+    ),
+)  # fmt: skip

@@ -23,7 +23,8 @@ from ppl_worldmodel.program.independence import coupling, independent, sequences
 from ppl_worldmodel.program.intercept import Beginning, visit
 from ppl_worldmodel.program.missing import masking
 from ppl_worldmodel.program.missing.inputs import check_gaps
-from ppl_worldmodel.program.missing.unknowns import check_before, check_unknown, gaps_of
+from ppl_worldmodel.program.missing.unanswerable import check_before, check_unknown
+from ppl_worldmodel.program.missing.unknowns import gaps_of
 from ppl_worldmodel.program.parameters import Collect, Parameter, check_inside, check_names, described
 from ppl_worldmodel.program.plan import KnownSystem, Plan
 from ppl_worldmodel.program.sites import Scan

@@ -14,7 +14,7 @@ from ppl_worldmodel.program.finite.transition import read_finite
 from ppl_worldmodel.program.gaussian.matrices import improper, read_gaussian
 from ppl_worldmodel.program.independence import sequences
 from ppl_worldmodel.program.intercept import Beginning
-from ppl_worldmodel.program.missing.unknowns import check_unknown
+from ppl_worldmodel.program.missing.unanswerable import check_unknown
 from ppl_worldmodel.program.plan import KnownSystem, Plan
 from ppl_worldmodel.program.sites import Scan, kind
 from ppl_worldmodel.program.step import Step, take_apart

@@ -17,20 +17,26 @@ from ppl_worldmodel.program.reading import Reading
 from ppl_worldmodel.program.site_axes import sites
 
 Say = Callable[[str], None]
+AUTO = "auto"
 
 
 def answering(engines: Sequence[str], known: bool, reading: Reading, say: Say) -> list[str]:
     """The engines that can answer, in order: those asked for, else all of them; a wrong or inapplicable name is refused.
 
+    engines  names, or "auto" alone (see `_automatic`)
     known  the parameters are given, and the engines answer about the states; else they learn the parameters
     say    is told which engines the program itself rules out, where none is asked for by name
     """
     every = infer.engines()
     refusals = {name: _refusal(spec, known, reading) for name, spec in every.items()}
     answers = [name for name, refusal in refusals.items() if refusal is None]
+    if AUTO in engines:
+        if len(engines) > 1:
+            raise WorldModelError(f"'{AUTO}' chooses the engines by itself: give it alone, or name them all")
+        return _automatic(known, reading, every, answers, say)
     for name in engines:
         if name not in every:
-            raise WorldModelError(f"there is no engine '{name}': choose from {', '.join(every)}")
+            raise WorldModelError(f"there is no engine '{name}': choose from {', '.join([*every, AUTO])}")
         # The exact engine has a place in a learned run, too: at the centre of what was learned.
         if name in answers or (name == "exact" and reading.system is not None):
             continue
@@ -56,6 +62,21 @@ def answering(engines: Sequence[str], known: bool, reading: Reading, say: Say) -
         for reason in dict.fromkeys(ruled_out.values()):
             say(f"without {', '.join(name for name in ruled_out if ruled_out[name] == reason)}: {reason}")
     return [name for name in answers if not engines or name in engines]
+
+
+def _automatic(
+    known: bool, reading: Reading, every: Mapping[str, infer.EngineSpec], answers: Sequence[str], say: Say
+) -> list[str]:
+    """As few engines as answer well: at given parameters the first two, so that one checks the other; for learning the first that
+    can draw every parameter from its own full conditional, else the first.
+    """
+    if known:
+        return list(answers[:2])
+    conjugate = next((name for name in answers if every[name].conjugate(reading)), None)
+    if conjugate is not None:
+        say(f"{AUTO}: {conjugate}, since every parameter has a full conditional that can be drawn from")
+        return [conjugate]
+    return list(answers[:1])
 
 
 def _refusal(spec: infer.EngineSpec, known: bool, reading: Reading) -> str | None:

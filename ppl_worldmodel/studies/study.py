@@ -71,13 +71,15 @@ def study(
     known       False: the parameters are learned, and NUTS is the reference of SVI; True: they are given (by `parameters`, else
                 the truth, else the posterior mean of a NUTS run), and the exact recursion is the reference
     parameters  values of the parameters that are given; this implies `known`
-    engines     names of engines (`infer.engine_spec.engines` lists them); none: those that apply
+    engines     names of engines (`infer.engine_spec.engines` lists them), or "auto", the fewest that answer well; none: those that
+                apply
     fast        a tenth of the draws: to see that it runs, not to decide anything
     prefixes    at given parameters, sample the filtered and predicted beliefs of every time step, not of a few
     truth, coords, units  of a bare function, what a model file says: parameter values, labels of dimensions and units
     simulated   the data come from the truth, so that learned parameters are checked against it
     data_from, command  for the page; say: is told what happens; progress: bars on the terminal
     """
+    engines = [engines] if isinstance(engines, str) else engines
     loaded = load(model) if isinstance(model, str) else model
     if not isinstance(loaded, Loaded):
         check_call(loaded, {} if data is None else data)

@@ -93,6 +93,7 @@ def test_what_was_not_asked_of_a_series_is_left_out(name: str) -> None:
     assert found.n == 2 * 40 - 15
 
 
+@pytest.mark.slow
 def test_a_spread_that_is_not_a_number_is_not_left_out() -> None:
     system = systems("Gaussian")
     candidate, exact = trees.drawn(system, 0, num_draws=500), trees.reference(system)

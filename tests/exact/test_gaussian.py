@@ -65,10 +65,10 @@ def test_more_observed_than_hidden(order: Order) -> None:
     [
         (0, False, "transition first"),
         pytest.param(0, False, "emission first", marks=pytest.mark.slow),
-        (1, False, "transition first"),
-        (1, False, "emission first"),
+        pytest.param(1, False, "transition first", marks=pytest.mark.slow),
+        pytest.param(1, False, "emission first", marks=pytest.mark.slow),
         (2, True, "transition first"),
-        (2, True, "emission first"),
+        pytest.param(2, True, "emission first", marks=pytest.mark.slow),
     ],
 )
 def test_sampled_paths_have_the_smoothed_moments(order: Order, singular: bool, seed: int) -> None:

@@ -97,7 +97,7 @@ READ: dict[str, tuple[Callable, dict, dict]] = {
 }
 
 
-SLOW = {"finite, emission first", "finite, several", "Gaussian, emission first"}
+SLOW = {"finite, emission first", "finite, several", "finite, with actions", "Gaussian, emission first"}
 
 
 @pytest.fixture(

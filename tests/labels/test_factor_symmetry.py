@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -11,6 +12,7 @@ import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel.checks import label_switching
+from ppl_worldmodel.comparisons.fit import fit
 from ppl_worldmodel.infer.beliefs import of_parameter_draws
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 from ppl_worldmodel.labels.aligned_results import in_one_labelling, posterior_mean
@@ -183,3 +185,10 @@ def test_rotated_draws_say_the_same_as_draws_that_were_not() -> None:
     assert "rotated" in row.why
     assert found["alignment"].attrs["rhat_before"] > 1.5  # of ranks in two chains apart it is 1.8
     assert found["alignment"].attrs["rhat_after"] < 1.1
+    # For its evidence a model that is compared keeps every image of the posterior; its mean is that of one.
+    fitted = fit(reading, jax.random.key(0), engine=lambda reading, key: result).result
+    np.testing.assert_array_equal(fitted["posterior"]["loadings"], drawn["loadings"])
+    mean = posterior_mean(reading, fitted)["loadings"]
+    assert np.abs(mean @ mean.T - loadings @ loadings.T).max() < 0.1
+    apart = drawn["loadings"].mean(axis=(0, 1))
+    assert np.abs(apart @ apart.T - loadings @ loadings.T).max() > 0.3

@@ -98,7 +98,8 @@ def test_nuts_runs_on_the_marginal(name: str) -> None:
     assert not set(written.latents) & {site for site, found in trace.items() if found["type"] == "sample"}
 
 
-@pytest.mark.parametrize("flag", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", [False, True])
 def test_a_flat_start_that_nothing_determines_is_an_error(flag: bool) -> None:
     """One observation does not tell a level and a slope."""
     written = WRITTEN["diffuse trend"]

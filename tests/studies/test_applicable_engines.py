@@ -10,6 +10,7 @@ from numpyro.contrib.control_flow import scan
 
 from ppl_worldmodel import read
 from ppl_worldmodel.errors import WorldModelError
+from ppl_worldmodel.files.load import default_data, load
 from ppl_worldmodel.studies.applicable_engines import answering, same_observations
 
 from ..program import written_finite, written_gaussian
@@ -89,3 +90,24 @@ def test_the_exact_engine_alone_learns_nothing_and_is_refused_before_any_work() 
     with pytest.raises(WorldModelError, match=r"parameters, and these are to be learned: add --known .*\(nuts, gibbs"):
         answers(written_finite.WRITTEN["plate"], known=False, engines=("exact",))
     assert answers(written_finite.WRITTEN["plate"], engines=("exact",))[0] == ["exact"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "expected"),
+    [
+        pytest.param("two_state_pomdp", False, ["gibbs"], marks=pytest.mark.slow),
+        pytest.param("nile", False, ["nuts"], marks=pytest.mark.slow),
+        ("two_state_pomdp", True, ["exact", "gibbs"]),
+        ("nile", True, ["exact", "nuts"]),
+    ],
+)
+def test_auto_is_gibbs_where_everything_is_conjugate(name: str, known: bool, expected: list[str]) -> None:
+    loaded, said = load(name), []
+    reading = read(loaded.model, default_data(loaded, 0)[0])
+    assert answering(("auto",), known, reading, said.append) == expected
+    assert ("full conditional" in " ".join(said)) is (expected == ["gibbs"])
+
+
+def test_auto_stands_alone() -> None:
+    with pytest.raises(WorldModelError, match="'auto' chooses the engines by itself"):
+        answers(written_finite.WRITTEN["plate"], known=False, engines=("auto", "svi"))

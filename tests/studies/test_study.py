@@ -36,6 +36,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return met
 
 
+@pytest.mark.slow
 def test_at_given_parameters_a_program_is_looked_at_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     met = counted(monkeypatch)
     found = study(

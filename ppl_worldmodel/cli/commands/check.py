@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="answer at the true (or given, or posterior mean) parameters, without learning them",
     )
     parser.add_argument("--parameters", metavar="JSON|FILE.json", help="with --known: the values of the parameters")
-    parser.add_argument("--engines", default="", metavar="NAMES", help="such as exact,gibbs (default: all that apply)")
+    parser.add_argument(
+        "--engines", default="", metavar="NAMES",
+        help="such as exact,gibbs, or auto, the fewest that answer well (default: all that apply)",
+    )  # fmt: skip
     parser.add_argument(
         "--prefixes",
         action="store_true",
