@@ -94,6 +94,10 @@ def test_following_the_policy_earns_its_value(problem: Pomdp) -> None:
 
 
 def test_the_tiger_is_listened_for() -> None:
+    last = value_iteration(TIGER, 6, discount=0.95)[-1]
+    # What README prints.
+    assert f"{last.value(TIGER.initial):.2f}" == "4.43"
+    assert (last.action(TIGER.initial), last.action([0.05, 0.95]), last.action([0.02, 0.98])) == (0, 0, 1)
     stages = value_iteration(TIGER, 3, discount=0.95)
     assert [len(stage.actions) for stage in stages] == [3, 5, 9]
     assert stages[2].action(np.array([0.5, 0.5])) == 0
