@@ -1,7 +1,7 @@
-"""POMDP: a finite decision problem as arrays, and its belief update.
+"""POMDP: a finite decision problem as arrays.
 
 In state s the agent takes action a and earns R[a, s] on average; the state moves to s' with probability T[a, s, s'], and the agent
-sees o with probability O[a, s', o].
+sees o with probability O[a, s', o]. The belief moves by `exact.finite.predict` with T[a], then `correct` with O[a, :, o].
 
 Source: Kaelbling, Littman & Cassandra (1998), Artificial Intelligence 101, section 3.
 """
@@ -71,11 +71,3 @@ def checked(problem: Pomdp) -> Pomdp:
                 "least zero, and together they must be one"
             )
     return problem
-
-
-def updated(problem: Pomdp, belief: Float[np.ndarray, " state"], action: int, seen: int) -> tuple[np.ndarray, float]:
-    """p(s' | belief, a, o), and p(o | belief, a). Where that is zero the belief is the predicted one."""
-    predicted = belief @ problem.transition[action]
-    joint = predicted * problem.observation[action, :, seen]
-    total = float(joint.sum())
-    return (joint / total if total > 0.0 else predicted), total

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from ppl_worldmodel.checks import convergence
-from ppl_worldmodel.checks.chance_of_rhat import LEVEL, largest_by_chance
+from ppl_worldmodel.checks.chance_of_rhat import largest_by_chance
 from ppl_worldmodel.infer.result_tree import PARAMETERS
 
 RANDOM = np.random.default_rng(17)
@@ -59,12 +59,8 @@ def test_the_bound_is_seldom_exceeded_by_independent_draws() -> None:
         draws = RANDOM.standard_normal((4, 100))
         rhat = float(xr.DataArray(draws, dims=("chain", "draw")).azstats.rhat())
         exceeded += rhat > largest_by_chance(draws, 1)
-    # Binomial with 100 trials of probability LEVEL: more than 3 happen less than once in ten thousand times.
+    # Binomial with 100 trials of probability 1e-3: more than 3 happen less than once in ten thousand times.
     assert exceeded <= 3
-    assert LEVEL <= 1e-3
     # The more entries, and the fewer draws, the larger the bound.
-    assert (
-        largest_by_chance(draws, 1000)
-        > largest_by_chance(draws, 1)
-        > largest_by_chance(np.repeat(draws, 4, axis=1)[:, ::1], 1) * 0.9
-    )
+    many = RANDOM.standard_normal((4, 1000))
+    assert largest_by_chance(draws, 1000) > largest_by_chance(draws, 1) > largest_by_chance(many, 1) > 1.0
